@@ -1,0 +1,5 @@
+"""Data sets: TFDS builders (array_record, read without TensorFlow) and `load`, which gives arrays ready for training."""
+
+from ebgan_mdn_jax.data.load import Dataset, cache_dir, load
+
+__all__ = ["Dataset", "cache_dir", "load"]

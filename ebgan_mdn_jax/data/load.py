@@ -1,0 +1,173 @@
+"""From a task's name to arrays: find or make the data set, check it, cut it into folds."""
+
+import contextlib
+import io
+import os
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+from ebgan_mdn_jax import normalization
+from ebgan_mdn_jax.data import geyser
+from ebgan_mdn_jax.tasks import TASKS, Task
+from ebgan_mdn_jax.types import Batch, InputError, Spec, require
+
+
+class Dataset(NamedTuple):
+    """Arrays of one task in data units; leaves are ``[F, rows, D]`` float32. Member i uses fold ``seed % F``."""
+
+    train: Batch
+    heldout: Batch
+    heldout_mask: np.ndarray  # [F, rows]: False where a fold has fewer held-out rows than the largest
+    normalization: normalization.Normalization
+
+    @property
+    def num_folds(self) -> int:
+        """``F``."""
+        return self.heldout_mask.shape[0]
+
+    @property
+    def num_rows(self) -> int:
+        """Training rows of every fold."""
+        return self.train.obs.shape[1]
+
+
+def cache_dir() -> pathlib.Path:
+    """Where prepared data sets live by default: ``$XDG_CACHE_HOME/ebgan_mdn_jax``, or under ``~/.cache``."""
+    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "ebgan_mdn_jax"
+
+
+def load(name: str, data_dir: str | os.PathLike | None = None, num_demonstrations: int | None = None) -> Dataset:
+    """Load a task's data, preparing them on first use.
+
+    Synthetic tasks are generated under ``data_dir`` (default `cache_dir`). Real recordings are read from a local copy in ``data_dir``; if
+    none is given, they come from an earlier preparation or are downloaded; prepared, they live in `cache_dir`.
+
+    Args:
+      name: a key of `TASKS`.
+      data_dir: see above.
+      num_demonstrations: training rows of a synthetic task; default as in the paper.
+
+    Raises:
+      InputError: if data are missing, damaged or not finite, or the folder cannot be written.
+    """
+    require(name in TASKS, f"unknown task {name!r}: expected one of {', '.join(TASKS)}")
+    task = TASKS[name]
+    directory = pathlib.Path(data_dir).expanduser().resolve() if data_dir else None
+    if task.demonstrations is None:
+        require(
+            num_demonstrations in (None, task.num_demonstrations),
+            f"data.num_demonstrations={num_demonstrations}: {name} is a recording of {task.num_demonstrations} rows; leave it out",
+        )
+        splits = _prepare_recording(name, directory)
+    else:
+        num = task.num_demonstrations if num_demonstrations is None else num_demonstrations
+        require(num >= 1, f"data.num_demonstrations={num}: needs at least 1 row")
+        splits = _prepare_synthetic(name, num, directory or cache_dir())
+    for split, batch in splits.items():
+        check(batch, task.spec, f"{name} ({split})")
+    if "recording" in splits:
+        train, heldout, mask = fold(splits["recording"], task.num_folds)
+    else:
+        train, heldout = (Batch(*(x[None] for x in splits[split])) for split in ("train", "heldout"))
+        mask = np.ones(heldout.obs.shape[:2], bool)
+    return Dataset(train, heldout, mask, _normalization(task))
+
+
+def fold(rows: Batch, num_folds: int) -> tuple[Batch, Batch, np.ndarray]:
+    """Cut ``[rows, D]`` into ``num_folds`` splits, row i being held out in fold ``i % num_folds``.
+
+    All folds get the same shapes: training sets are cut to the smallest one's length (at most one row is left out), held-out sets are
+    padded and masked.
+
+    Returns:
+      train ``[F, n, D]``, heldout ``[F, m, D]``, mask ``[F, m]``.
+    """
+    total = rows.obs.shape[0]
+    index = np.arange(total)
+    held = [index[index % num_folds == f] for f in range(num_folds)]
+    kept = [index[index % num_folds != f] for f in range(num_folds)]
+    length, width = min(map(len, kept)), max(map(len, held))
+    mask = np.stack([np.arange(width) < len(h) for h in held])
+    held = np.stack([np.resize(h, width) for h in held])
+    kept = np.stack([k[:length] for k in kept])
+    return Batch(*(x[kept] for x in rows)), Batch(*(x[held] for x in rows)), mask
+
+
+def check(batch: Batch, spec: Spec, name: str) -> None:
+    """Raise `InputError` unless the arrays have the task's dimensions and are finite."""
+    for part, values, dim in (("obs", batch.obs, spec.obs_dim), ("action", batch.action, spec.action_dim)):
+        shape = values.shape
+        require(len(shape) == 2 and shape[1] == dim, f"{name}: {part} has shape {shape}, expected [rows, {dim}]")
+        bad = np.argwhere(~np.isfinite(values))
+        if bad.size:
+            row, column = bad[0]
+            raise InputError(
+                f"{name}: {part} row {row}, column {column} is {values[row, column]}, expected finite numbers; "
+                "remove the row or delete the prepared data set so that it is made again"
+            )
+
+
+def _normalization(task: Task) -> normalization.Normalization:
+    return normalization.unit_box(task.spec) if task.normalize else normalization.identity(task.spec)
+
+
+def _prepare_synthetic(name: str, num: int, directory: pathlib.Path) -> dict[str, Batch]:
+    from ebgan_mdn_jax.data import builders
+
+    config = builders.MultivaluedConfig(name=f"{name}_{num}", version="1.0.0", task=name, num_demonstrations=num)
+    return _read(
+        lambda place: builders.Multivalued(data_dir=place, config=config, file_format="array_record"), directory
+    )
+
+
+def _prepare_recording(name: str, directory: pathlib.Path | None) -> dict[str, Batch]:
+    from ebgan_mdn_jax.data import builders
+
+    local = geyser.find(directory) if directory else None
+    if directory:
+        require(
+            local is not None,
+            f"{name}: no geyser.csv or geyser/geyser.csv in {directory}; put the recording there ({geyser.URL}), "
+            "or leave out --data_dir to download it",
+        )
+        geyser.parse(
+            local.read_text(errors="replace"), str(local)
+        )  # a damaged copy is refused even when a good one was prepared
+    return _read(lambda place: builders.Geyser(data_dir=place, local=local, file_format="array_record"), cache_dir())
+
+
+def _read(make_builder, directory: pathlib.Path) -> dict[str, Batch]:
+    """Prepare the data set under ``directory`` if it is not there, and read all of its splits."""
+    import tensorflow_datasets as tfds
+
+    tfds.disable_progress_bar()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        builder = make_builder(str(directory))
+        with contextlib.redirect_stdout(
+            io.StringIO()
+        ):  # TFDS announces an "unknown size" download even where it only generates
+            builder.download_and_prepare()
+    except (OSError, tfds.download.DownloadError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"cannot prepare data in {directory}: {reason}; give a folder that can be written, or a local copy, by --data_dir"
+        ) from error
+    result = {}
+    for split in builder.info.splits:
+        try:
+            source = builder.as_data_source(split=split)
+            rows = source.__getitems__(list(range(len(source))))
+        except Exception as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"prepared data in {builder.data_path} cannot be read ({reason}); delete that folder, it is made again"
+            ) from error
+        expected = builder.info.splits[split].num_examples
+        require(
+            len(rows) == expected, f"{builder.data_path}: {len(rows)} rows in {split}, expected {expected}; delete it"
+        )
+        result[split] = Batch(*(np.stack([row[part] for row in rows]) for part in ("obs", "action")))
+    return result

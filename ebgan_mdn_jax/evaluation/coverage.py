@@ -1,0 +1,39 @@
+"""Which modes do samples reach, and how far off the modes are they?
+
+All functions take ``samples [N, B, Da]`` at B observations and the true ``modes [M, B, Da]`` with ``mask [M, B]``, since the number of
+modes may change with the observation. The paper's code for TMC and AMC is lost; the definitions follow from its numbers.
+"""
+
+import chex
+import jax.numpy as jnp
+
+from ebgan_mdn_jax.types import Array
+
+
+def distances(samples: Array, modes: Array, mask: Array) -> Array:
+    """Euclidean distances ``[N, M, B]``; infinite to modes that do not exist."""
+    chex.assert_rank([samples, modes, mask], [3, 3, 2])
+    chex.assert_equal_shape_prefix((modes, mask), 2)
+    difference = jnp.expand_dims(samples, 1) - jnp.expand_dims(modes, 0)
+    distance = jnp.sqrt(jnp.sum(difference**2, -1))
+    return jnp.where(jnp.broadcast_to(mask, distance.shape), distance, jnp.inf)
+
+
+def captured(distance: Array, tolerance: float) -> Array:
+    """Modes ``[M, B]`` with at least one of the N samples within ``tolerance``, from `distances`."""
+    return jnp.any(distance <= tolerance, axis=0)
+
+
+def total_mode_coverage(distance: Array, mask: Array, tolerance: float) -> Array:
+    """TMC: percentage of observations at which all modes are captured, a scalar."""
+    return 100.0 * jnp.mean(jnp.all(captured(distance, tolerance) | ~mask, axis=0))
+
+
+def average_modes_captured(distance: Array, tolerance: float) -> Array:
+    """AMC: captured modes per observation, a scalar."""
+    return jnp.mean(jnp.sum(captured(distance, tolerance), axis=0))
+
+
+def nearest_mode_distance(distance: Array) -> Array:
+    """Mean distance of a sample to the nearest mode, in action units, a scalar."""
+    return jnp.mean(jnp.min(distance, axis=1))

@@ -1,0 +1,62 @@
+"""Losses of plain arrays, one value per example ``[B]``; the caller takes the mean."""
+
+from typing import Literal
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from ebgan_mdn_jax import mixture as mixtures
+from ebgan_mdn_jax.types import Array
+
+AlphaForm = Literal["weight", "logit"]
+
+
+def info_nce(
+    positive_energy: Array,
+    negative_energy: Array,
+    generator_energy: Array | None = None,
+    alpha: Array | float = 1.0,
+    alpha_form: AlphaForm = "weight",
+) -> Array:
+    r"""InfoNCE with the generator's sample among the negatives (EBGAN-MDN; without it: IBC, Florence et al. 2021, eq. 3).
+
+    .. math:: -\log\frac{e^{-E(x)}}{e^{-E(x)} + \sum_{j=1}^N e^{-E(x_j)} + \alpha\, e^{-E(x_g)}}
+
+    ``alpha_form="weight"`` is this formula: ``log(alpha)`` is added to the generator's logit. The authors' code multiplies the logit
+    instead, ``exp(-alpha E)``; that form ("logit", for parity only) is not invariant to ``E + b(obs)``, and training drives all
+    energies to minus infinity.
+
+    Args:
+      positive_energy: ``[B]``, energy of the demonstrated action.
+      negative_energy: ``[N, B]``.
+      generator_energy: ``[B]`` or None.
+      alpha: weight of the generator's sample, a scalar.
+      alpha_form: see above.
+
+    Returns:
+      Loss ``[B]``; ``log(N + 1 + alpha)`` for constant energies in weight form.
+    """
+    chex.assert_rank([positive_energy, negative_energy], [1, 2])
+    chex.assert_axis_dimension(negative_energy, 1, positive_energy.shape[0])
+    logits = [-positive_energy[None], -negative_energy]
+    if generator_energy is not None:
+        chex.assert_equal_shape([positive_energy, generator_energy])
+        logit = -generator_energy[None]
+        logits.append(logit + jnp.log(alpha) if alpha_form == "weight" else alpha * logit)
+    return jax.nn.logsumexp(jnp.concatenate(logits), axis=0) + positive_energy
+
+
+def mixture_nll(
+    mixture: mixtures.Mixture | mixtures.FullMixture, action: Array, family: mixtures.Family = "gaussian"
+) -> Array:
+    """Negative log-likelihood ``[B]`` of ``action [B, Da]`` in nats, with the normalising constant."""
+    chex.assert_rank(action, 2)
+    return -mixtures.log_prob(mixture, action, family)
+
+
+def squared_error(prediction: Array, target: Array) -> Array:
+    """Squared error ``[B]`` of ``[B, Da]``, averaged over action dimensions."""
+    chex.assert_rank(prediction, 2)
+    chex.assert_equal_shape([prediction, target])
+    return jnp.mean((prediction - target) ** 2, axis=-1)

@@ -1,0 +1,103 @@
+"""What every method is: a NamedTuple of pure functions, and the few lines that all of them share."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ebgan_mdn_jax import mixture as mixtures
+from ebgan_mdn_jax.normalization import Normalization
+from ebgan_mdn_jax.types import Array, PRNGKey, PyTree
+
+
+class TrainState(NamedTuple):
+    """What is carried from step to step and checkpointed; what is only logged goes into a method's ``Info``."""
+
+    params: PyTree  # all that inference needs
+    opt_state: PyTree
+    extra: PyTree  # what only training needs, () for most methods
+    step: Array  # generator (policy) steps taken
+    key: PRNGKey  # fixed base key; each step folds its own index into it
+
+
+class Method(NamedTuple):
+    """A method of imitation learning, made by ``make(config, spec, horizon)`` of its module.
+
+    ``step`` works on ``hyper`` as traced values, so a grid of them is a ``vmap`` and changing one recompiles nothing. With ``axis_name``
+    it takes this device's rows of the batch and keeps all devices in step.
+    """
+
+    hyper: NamedTuple  # default values
+    init: Callable[[PRNGKey], TrainState]
+    step: Callable  # (state, batch, hyper, axis_name=None) -> (TrainState, Info)
+    sample: Callable  # (key, params, obs [B, Do], num_samples) -> [N, B, Da], drawn as Config.sample_by says
+    act: Callable  # (key, params, obs [B, Do]) -> [B, Da], chosen as Config.act_by says: what a deployed policy does
+    energy: Callable | None  # (params, obs [B, Do], action [..., B, Da]) -> [..., B]
+    log_prob: Callable | None  # (params, obs [B, Do], action [..., B, Da]) -> [..., B]; exact densities only
+    mixture: Callable | None  # (params, obs [B, Do]) -> Mixture | FullMixture, where the policy is one
+
+
+def base_keys(key: PRNGKey) -> tuple[PRNGKey, PRNGKey]:
+    """Split a member's key into one for initial parameters and the base key of its `TrainState`."""
+    key_init, key_state = jax.random.split(key)
+    return key_init, key_state
+
+
+def descend(
+    optimizer: optax.GradientTransformation,
+    grads: PyTree,
+    opt_state: PyTree,
+    params: PyTree,
+    learning_rate: Array | float,
+) -> tuple[PyTree, PyTree]:
+    """One update ``params - learning_rate * direction`` with a traced learning rate; returns ``(params, opt_state)``."""
+    direction, opt_state = optimizer.update(grads, opt_state, params)
+    params = jax.tree.map(lambda p, d: p - jnp.asarray(learning_rate, p.dtype) * d, params, direction)
+    return params, opt_state
+
+
+def step_decay(epoch: Array, factor: Array | float, every: int) -> Array:
+    """``factor ** (epoch // every)``: PyTorch's StepLR."""
+    return jnp.asarray(factor) ** (epoch // every)
+
+
+def in_data_units(method: Method, normalization: Normalization) -> Method:
+    """The same method with observations, actions and densities in data units; its networks see normalized ones."""
+    n = normalization
+
+    def step(state, batch, hyper, axis_name=None):
+        return method.step(state, n.batch(batch), hyper, axis_name)
+
+    def sample(key, params, obs, num_samples):
+        return n.action_to_data(method.sample(key, params, n.obs(obs), num_samples))
+
+    def act(key, params, obs):
+        return n.action_to_data(method.act(key, params, n.obs(obs)))
+
+    def energy(params, obs, action):
+        return method.energy(params, n.obs(obs), n.action(action))
+
+    def log_prob(params, obs, action):
+        return method.log_prob(params, n.obs(obs), n.action(action)) - n.log_volume
+
+    def mixture(params, obs):
+        inner = method.mixture(params, n.obs(obs))
+        spread = inner[2]
+        scale = jnp.asarray(n.action_scale, spread.dtype)
+        scale = scale[:, None] if isinstance(inner, mixtures.FullMixture) else scale
+        return type(inner)(
+            inner.log_weights, n.action_to_data(inner.means), spread * jnp.broadcast_to(scale, spread.shape)
+        )
+
+    return Method(
+        method.hyper,
+        method.init,
+        step,
+        sample,
+        act,
+        energy if method.energy else None,
+        log_prob if method.log_prob else None,
+        mixture if method.mixture else None,
+    )

@@ -1,0 +1,315 @@
+r"""EBGAN-MDN: an energy model and a mixture-density generator trained against each other (Li et al. 2025, arXiv 2510.07562).
+
+With ``x_j`` the N negatives, ``x_g`` one draw of the generator and ``alpha_t`` its weight, one training step on a minibatch makes R
+energy updates, each with fresh negatives and draws, and then one generator update:
+
+.. math::
+  L_\theta = -\mathbb E \log\frac{e^{-E_\theta(o,a)}}{e^{-E_\theta(o,a)} + \sum_j e^{-E_\theta(o,x_j)} + \alpha_t e^{-E_\theta(o,x_g)}}
+  \qquad
+  L_\phi = w\,\mathbb E\, E_\theta(o, x_g) - \mathbb E \log q_\phi(a|o)
+
+Gradients stop at ``x_g`` in the first loss and at theta in the second. Draws are reparameterised within a component, so with
+``energy_term="sampled"`` the mixture weights are trained by the likelihood alone; ``"all_components"`` uses
+``sum_k pi_k E(o, mu_k + sigma_k eps_k)`` instead, which trains them too.
+
+Where we differ from the paper and its code:
+  * alpha multiplies the exponential ("weight"); the code multiplies the logit, which makes the energies drift (`losses.info_nce`).
+    Default schedule: ``max(1 - epoch / epochs, 0.1)``.
+  * the paper throws the energy away after training. ``sample_by`` and ``act_by`` can use it: "rerank" keeps the candidate of lowest
+    energy, "resample" draws one by its importance weight and so keeps every mode (`samplers.selection`).
+  * ``correct_proposal`` takes the proposal out of the logits in training, so that ``exp(-E)`` estimates the density itself.
+  * negatives may be other rows' actions ("data"), or half of each ("mixed").
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ebgan_mdn_jax import collectives, losses, networks
+from ebgan_mdn_jax import mixture as mixtures
+from ebgan_mdn_jax.methods import generator as generators
+from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, step_decay
+from ebgan_mdn_jax.samplers import selection
+from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require
+
+Inference = Literal["sample", "mode", "component_mean", "rerank", "resample"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Program structure.
+
+    ``num_negatives`` is N, ``energy_steps`` is R, ``num_candidates`` the number that "rerank" and "resample" choose one action from.
+    """
+
+    generator: generators.GeneratorConfig = generators.GeneratorConfig()
+    energy_hidden: tuple[int, ...] = (64, 64)
+    energy_init: networks.Init = "torch"
+    num_negatives: int = 32
+    negatives: Literal["uniform", "data", "mixed"] = "uniform"
+    energy_steps: int = 5
+    alpha_schedule: Literal["linear", "constant"] = "linear"
+    alpha_form: losses.AlphaForm = "weight"
+    energy_term: Literal["sampled", "all_components"] = "sampled"
+    correct_proposal: bool = False
+    decay_every: int = 20
+    sample_by: Inference = "sample"
+    act_by: Inference = "sample"
+    num_candidates: int = 32
+
+    def __post_init__(self):
+        for name in ("num_negatives", "energy_steps", "decay_every", "num_candidates"):
+            require(getattr(self, name) >= 1, f"method.{name}={getattr(self, name)}: needs at least 1")
+        require(
+            all(width >= 1 for width in self.energy_hidden),
+            f"method.energy_hidden={self.energy_hidden}: needs positive widths",
+        )
+        known = self.negatives == "uniform" and self.alpha_form == "weight" and self.generator.latent_dim == 0
+        for name, used in (
+            ("correct_proposal=True", self.correct_proposal),
+            ("sample_by=resample", self.sample_by == "resample"),
+            ("act_by=resample", self.act_by == "resample"),
+        ):
+            require(
+                known or not used,
+                f"method.{name} needs the proposal's density: use negatives=uniform, alpha_form=weight, generator.latent_dim=0",
+            )
+
+
+class Hyper(NamedTuple):
+    """Traced scalars: learning rates and their decay, ``w``, alpha's first value and floor, least standard deviation."""
+
+    energy_learning_rate: float = 1e-3
+    generator_learning_rate: float = 5e-4
+    learning_rate_decay: float = 0.5
+    energy_weight: float = 1.0
+    alpha: float = 1.0
+    alpha_floor: float = 0.1
+    scale_floor: float = 1e-3
+
+
+class Params(NamedTuple):
+    """Weights of both networks, and the scalars of the last step that inference depends on."""
+
+    generator: PyTree
+    energy: PyTree
+    scale_floor: Array
+    alpha: Array
+
+
+class OptState(NamedTuple):
+    """One optimiser state per network."""
+
+    generator: PyTree
+    energy: PyTree
+
+
+class Info(NamedTuple):
+    """Logged means over rows; of the energy updates, means over the R of them. ``nll`` is in nats and network units.
+
+    ``gradient_cosine`` and ``gradient_norm_ratio`` (weighted energy over likelihood) compare the generator's two gradients.
+    """
+
+    energy_loss: Array
+    positive_energy: Array
+    negative_energy: Array
+    generator_energy: Array
+    nll: Array
+    alpha: Array
+    gradient_cosine: Array
+    gradient_norm_ratio: Array
+    weight_entropy: Array
+
+
+class Losses(NamedTuple):
+    """The terms that are minimised; each returns ``(scalar, aux)`` and takes the parameters it trains first."""
+
+    energy: Callable  # (energy, generator, batch, key, alpha, scale_floor, axis_name) -> InfoNCE
+    generator_energy: Callable  # (generator, energy, batch, key, scale_floor, axis_name) -> mean energy of draws
+    likelihood: Callable  # (generator, batch, key, scale_floor, axis_name) -> mixture NLL
+
+
+def alpha_at(epoch: Array, horizon: Horizon, config: Config, hyper: Hyper) -> Array:
+    """Weight of the generator's draw in ``epoch``: ``max(alpha (1 - epoch / epochs), alpha_floor)``, or constant alpha."""
+    if config.alpha_schedule == "constant":
+        return jnp.asarray(hyper.alpha)
+    return jnp.maximum(hyper.alpha * (1.0 - epoch / horizon.num_epochs), hyper.alpha_floor)
+
+
+def make_losses(config: Config, spec: Spec, generator: generators.Generator, energy: Callable) -> Losses:
+    """Build the loss terms from a generator and ``energy(params, obs [B, Do], action [..., B, Da]) -> [..., B]``."""
+    low, high = spec.action_low, spec.action_high
+
+    def negatives(key, action, axis_name):
+        """``[N, B, Da]``: the first ones uniform in the action box, the others actions of other rows."""
+        num_uniform = {
+            "uniform": config.num_negatives,
+            "data": 0,
+            "mixed": config.num_negatives - config.num_negatives // 2,
+        }
+        num_uniform = num_uniform[config.negatives]
+        rows = collectives.all_rows(action, axis_name)
+        box_low, box_high = (jnp.broadcast_to(jnp.asarray(b, action.dtype), (num_uniform, len(b))) for b in (low, high))
+
+        def of_row(key, index):
+            key_uniform, key_data = jax.random.split(key)
+            uniform = jax.random.uniform(key_uniform, box_low.shape, action.dtype) * (box_high - box_low) + box_low
+            if num_uniform == config.num_negatives:
+                return uniform
+            offset = jax.random.randint(key_data, (config.num_negatives - num_uniform,), 1, rows.shape[0])
+            return jnp.concatenate([uniform, rows[(index + offset) % rows.shape[0]]])
+
+        keys = collectives.row_keys(key, action.shape[0], axis_name)
+        return jnp.moveaxis(jax.vmap(of_row)(keys, collectives.row_indices(action.shape[0], axis_name)), 1, 0)
+
+    def energy_loss(energy_params, generator_params, batch, key, alpha, scale_floor, axis_name=None):
+        key_generator, key_negatives = jax.random.split(key)
+        keys_latent, keys_draw = generators.latent_and_draw_keys(key_generator, batch.obs.shape[0], axis_name)
+        rows = jax.lax.stop_gradient(generator.row_mixture(generator_params, batch.obs, keys_latent, scale_floor))
+        generated = jax.lax.stop_gradient(generator.row_sample(rows, keys_draw))
+        actions = jnp.concatenate(
+            [batch.action[None], negatives(key_negatives, batch.action, axis_name), generated[None]]
+        )
+        energies = energy(energy_params, batch.obs, actions)
+        logit_energies = energies
+        if config.correct_proposal:
+            log_generator = jax.vmap(lambda a: mixtures.log_prob(rows, a, config.generator.family))(actions)
+            log_uniform = selection.uniform_log_prob(actions, low, high)
+            logit_energies = energies + selection.info_nce_proposal(
+                log_uniform, log_generator, config.num_negatives, alpha
+            )
+        loss = losses.info_nce(logit_energies[0], logit_energies[1:-1], logit_energies[-1], alpha, config.alpha_form)
+        return jnp.mean(loss), (jnp.mean(energies[0]), jnp.mean(energies[1:-1]))
+
+    def generator_energy(generator_params, energy_params, batch, key, scale_floor, axis_name=None):
+        energy_params = jax.lax.stop_gradient(energy_params)
+        keys_latent, keys_draw = generators.latent_and_draw_keys(key, batch.obs.shape[0], axis_name)
+        rows = generator.row_mixture(generator_params, batch.obs, keys_latent, scale_floor)
+        if config.energy_term == "sampled":
+            value = energy(energy_params, batch.obs, generator.row_sample(rows, keys_draw))
+        else:
+            per_component = energy(energy_params, batch.obs, generator.row_sample_components(rows, keys_draw))
+            value = jnp.sum(jnp.exp(rows.log_weights.T) * per_component, axis=0)
+        return jnp.mean(value), ()
+
+    def likelihood(generator_params, batch, key, scale_floor, axis_name=None):
+        keys_latent, _ = generators.latent_and_draw_keys(key, batch.obs.shape[0], axis_name)
+        rows = generator.row_mixture(generator_params, batch.obs, keys_latent, scale_floor)
+        nll = losses.mixture_nll(rows, batch.action, config.generator.family)
+        return jnp.mean(nll), jnp.mean(mixtures.weight_entropy(rows))
+
+    return Losses(energy_loss, generator_energy, likelihood)
+
+
+def make(
+    config: Config, spec: Spec, horizon: Horizon, optimizer: optax.GradientTransformation = optax.scale_by_adam()
+) -> Method:
+    """Build the method; ``optimizer`` gives the update direction of both networks."""
+    generator = generators.make(config.generator, spec)
+    energy_network = networks.EnergyMLP(config.energy_hidden, config.energy_init)
+    terms = make_losses(config, spec, generator, energy_network.apply)
+
+    def init(key):
+        key_init, key_state = base_keys(key)
+        key_generator, key_energy = jax.random.split(key_init)
+        weights = generator.init(key_generator)
+        energy_weights = energy_network.init(key_energy, jnp.zeros((1, spec.obs_dim)), jnp.zeros((1, spec.action_dim)))
+        default = Hyper()
+        params = Params(
+            weights, energy_weights, jnp.asarray(default.scale_floor, float), jnp.asarray(default.alpha, float)
+        )
+        opt_state = OptState(optimizer.init(weights), optimizer.init(energy_weights))
+        return TrainState(params, opt_state, (), jnp.zeros((), jnp.int32), key_state)
+
+    def step(state, batch, hyper, axis_name=None):
+        epoch = horizon.epoch(state.step)
+        decay = step_decay(epoch, hyper.learning_rate_decay, config.decay_every)
+        alpha = jnp.asarray(alpha_at(epoch, horizon, config, hyper), state.params.alpha.dtype)
+        scale_floor = jnp.asarray(hyper.scale_floor, state.params.scale_floor.dtype)
+        key_energy, key_generator = jax.random.split(jax.random.fold_in(state.key, state.step))
+
+        def energy_step(carry, key):
+            params, opt_state = carry
+            value_and_grad = collectives.synced_value_and_grad(terms.energy, axis_name)
+            (loss, aux), grads = value_and_grad(
+                params, state.params.generator, batch, key, alpha, scale_floor, axis_name
+            )
+            return descend(optimizer, grads, opt_state, params, hyper.energy_learning_rate * decay), (loss, *aux)
+
+        (energy_params, energy_opt), energy_logs = jax.lax.scan(
+            energy_step,
+            (state.params.energy, state.opt_state.energy),
+            jax.random.split(key_energy, config.energy_steps),
+        )
+        energy_loss, positive_energy, negative_energy = jax.tree.map(jnp.mean, energy_logs)
+
+        weights = state.params.generator
+        (generator_energy, _), energy_grads = collectives.synced_value_and_grad(terms.generator_energy, axis_name)(
+            weights, energy_params, batch, key_generator, scale_floor, axis_name
+        )
+        (nll, entropy), nll_grads = collectives.synced_value_and_grad(terms.likelihood, axis_name)(
+            weights, batch, key_generator, scale_floor, axis_name
+        )
+        energy_grads = jax.tree.map(lambda g: jnp.asarray(hyper.energy_weight, g.dtype) * g, energy_grads)
+        grads = jax.tree.map(jnp.add, energy_grads, nll_grads)
+        weights, opt_state = descend(
+            optimizer, grads, state.opt_state.generator, weights, hyper.generator_learning_rate * decay
+        )
+        cosine, ratio = _compare(energy_grads, nll_grads)
+        info = Info(energy_loss, positive_energy, negative_energy, generator_energy, nll, alpha, cosine, ratio, entropy)
+        state = state._replace(
+            params=Params(weights, energy_params, scale_floor, alpha),
+            opt_state=OptState(opt_state, energy_opt),
+            step=state.step + 1,
+        )
+        return state, info
+
+    def energy(params, obs, action):
+        return energy_network.apply(params.energy, obs, action)
+
+    def log_prob(params, obs, action):
+        return generator.log_prob(params.generator, obs, action, params.scale_floor)
+
+    def log_weights(params, obs, candidates):
+        """Log importance weights of the generator's draws for the data's density, up to a constant per row."""
+        log_generator = log_prob(params, obs, candidates)
+        unweighted = -energy(params, obs, candidates) - log_generator
+        if config.correct_proposal:
+            return unweighted
+        log_uniform = selection.uniform_log_prob(candidates, spec.action_low, spec.action_high)
+        return unweighted + selection.info_nce_proposal(log_uniform, log_generator, config.num_negatives, params.alpha)
+
+    def draw(key, params, obs, num_samples, how: Inference):
+        if how in ("sample", "mode", "component_mean"):
+            return generator.draw(key, params.generator, obs, num_samples, params.scale_floor, how)
+        key_draw, key_choice = jax.random.split(key)
+        count = config.num_candidates * num_samples
+        candidates = generator.draw(key_draw, params.generator, obs, count, params.scale_floor, "sample")
+        candidates = candidates.reshape(config.num_candidates, num_samples, *candidates.shape[1:])
+        if how == "rerank":
+            return selection.lowest_energy(candidates, energy(params, obs, candidates))
+        return selection.importance_resample(key_choice, candidates, log_weights(params, obs, candidates))
+
+    def sample(key, params, obs, num_samples):
+        return draw(key, params, obs, num_samples, config.sample_by)
+
+    def act(key, params, obs):
+        return draw(key, params, obs, 1, config.act_by)[0]
+
+    def mixture(params, obs):
+        return generator.mixture(params.generator, obs, params.scale_floor)
+
+    exact = generator.log_prob is not None
+    return Method(Hyper(), init, step, sample, act, energy, log_prob if exact else None, mixture if exact else None)
+
+
+def _compare(a: PyTree, b: PyTree) -> tuple[Array, Array]:
+    """Cosine of the angle between two gradients and the ratio of their norms."""
+    dot = optax.tree.vdot(a, b)
+    norm_a, norm_b = optax.tree.norm(a), optax.tree.norm(b)
+    tiny = jnp.finfo(dot.dtype).tiny
+    return dot / jnp.maximum(norm_a * norm_b, tiny), norm_a / jnp.maximum(norm_b, tiny)

@@ -1,0 +1,78 @@
+r"""Explicit behavioural cloning: regression of the action, :math:`L = \mathbb E\,\|\pi(o) - a\|^2 / D_a`.
+
+The baseline that cannot be multi-valued: its optimum is the conditional mean. As in the EBGAN-MDN authors' script: 4 x 64 ReLU, Adam,
+StepLR (paper: arXiv 2510.07562).
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import optax
+
+from ebgan_mdn_jax import collectives, losses, networks
+from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, step_decay
+from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Program structure: network and the epochs between two decays of the learning rate."""
+
+    hidden: tuple[int, ...] = (64, 64, 64, 64)
+    init: networks.Init = "torch"
+    decay_every: int = 20
+
+    def __post_init__(self):
+        require(self.decay_every >= 1, f"method.decay_every={self.decay_every}: needs at least 1 epoch")
+        require(all(width >= 1 for width in self.hidden), f"method.hidden={self.hidden}: needs positive widths")
+
+
+class Hyper(NamedTuple):
+    """Traced scalars: Adam's learning rate and the factor it decays by."""
+
+    learning_rate: float = 1e-3
+    learning_rate_decay: float = 0.5
+
+
+class Params(NamedTuple):
+    """Weights of the policy network."""
+
+    policy: PyTree
+
+
+class Info(NamedTuple):
+    """Logged: mean squared error per action dimension."""
+
+    mse: Array
+
+
+def make(
+    config: Config, spec: Spec, horizon: Horizon, optimizer: optax.GradientTransformation = optax.scale_by_adam()
+) -> Method:
+    """Build the method; ``sample`` repeats its one action, and it has no density."""
+    network = networks.MLP(config.hidden, spec.action_dim, config.init)
+
+    def init(key):
+        key_init, key_state = base_keys(key)
+        params = Params(network.init(key_init, jnp.zeros((1, spec.obs_dim))))
+        return TrainState(params, optimizer.init(params), (), jnp.zeros((), jnp.int32), key_state)
+
+    def step(state, batch, hyper, axis_name=None):
+        def loss_fn(params):
+            return jnp.mean(losses.squared_error(network.apply(params.policy, batch.obs), batch.action)), ()
+
+        (loss, _), grads = collectives.synced_value_and_grad(loss_fn, axis_name)(state.params)
+        decay = step_decay(horizon.epoch(state.step), hyper.learning_rate_decay, config.decay_every)
+        params, opt_state = descend(optimizer, grads, state.opt_state, state.params, hyper.learning_rate * decay)
+        return state._replace(params=params, opt_state=opt_state, step=state.step + 1), Info(loss)
+
+    def act(key, params, obs):
+        del key  # deterministic
+        return network.apply(params.policy, obs)
+
+    def sample(key, params, obs, num_samples):
+        action = act(key, params, obs)
+        return jnp.broadcast_to(action, (num_samples, *action.shape))
+
+    return Method(Hyper(), init, step, sample, act, energy=None, log_prob=None, mixture=None)

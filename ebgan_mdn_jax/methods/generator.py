@@ -1,0 +1,125 @@
+"""The mixture-density generator that MDN and EBGAN-MDN share.
+
+A network reads the observation, and a latent ``z ~ N(0, I)`` of ``latent_dim`` dimensions if there is one, and gives a mixture over
+actions. Without a latent its density is exact; with one it is an infinite mixture that can only be sampled.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ebgan_mdn_jax import collectives, networks
+from ebgan_mdn_jax import mixture as mixtures
+from ebgan_mdn_jax.types import Array, PRNGKey, PyTree, Spec, require
+
+Draw = Literal["sample", "mode", "component_mean"]
+
+
+@dataclasses.dataclass(frozen=True)
+class GeneratorConfig:
+    """Shape of the generator.
+
+    ``num_components`` is K. ``scale_floor`` of the method's Hyper bounds standard deviations from below; ``fixed_scale`` is the
+    deviation of ``covariance="fixed"``.
+    """
+
+    num_components: int = 3
+    covariance: mixtures.Covariance = "isotropic"
+    family: mixtures.Family = "gaussian"
+    hidden: tuple[int, ...] = (64, 64)
+    latent_dim: int = 0
+    fixed_scale: float = 0.1
+    init: networks.Init = "torch"
+
+    def __post_init__(self):
+        require(self.num_components >= 1, f"generator.num_components={self.num_components}: needs at least 1")
+        require(self.latent_dim >= 0, f"generator.latent_dim={self.latent_dim}: needs 0 (none) or more")
+        require(self.fixed_scale > 0, f"generator.fixed_scale={self.fixed_scale}: needs a positive deviation")
+        require(all(width >= 1 for width in self.hidden), f"generator.hidden={self.hidden}: needs positive widths")
+        require(
+            self.family == "gaussian" or self.covariance != "full",
+            "generator.family='laplace' has no full covariance: use generator.covariance=diagonal",
+        )
+
+
+class Generator(NamedTuple):
+    """Pure functions of one generator; ``params`` are network weights, ``scale_floor`` a scalar."""
+
+    init: Callable  # (key) -> params
+    mixture: Callable | None  # (params, obs [B, Do], scale_floor) -> mixture; None with a latent
+    row_mixture: Callable  # (params, obs [B, Do], row keys [B], scale_floor) -> mixture with one latent per row
+    row_sample: Callable  # (mixture, row keys [B]) -> [B, Da]
+    row_sample_components: Callable  # (mixture, row keys [B]) -> [K, B, Da]
+    draw: Callable  # (key, params, obs [B, Do], num_samples, scale_floor, how) -> [N, B, Da]
+    log_prob: Callable | None  # (params, obs [B, Do], action [..., B, Da], scale_floor) -> [..., B]; None with a latent
+
+
+def make(config: GeneratorConfig, spec: Spec) -> Generator:
+    """Build the generator for a task."""
+    network = networks.MixtureMLP(
+        config.hidden, config.num_components, spec.action_dim, config.covariance, config.fixed_scale, config.init
+    )
+
+    def init(key):
+        return network.init(key, jnp.zeros((1, config.latent_dim + spec.obs_dim)), 0.0)
+
+    def apply(params, obs, latent, scale_floor):
+        return network.apply(params, jnp.concatenate([latent, obs], axis=-1), scale_floor)
+
+    def mixture(params, obs, scale_floor):
+        return network.apply(params, obs, scale_floor)
+
+    def row_mixture(params: PyTree, obs: Array, keys: PRNGKey, scale_floor: Array) -> mixtures.Mixture:
+        if config.latent_dim == 0:
+            return mixture(params, obs, scale_floor)
+        latent = jax.vmap(lambda key: jax.random.normal(key, (config.latent_dim,), obs.dtype))(keys)
+        return apply(params, obs, latent, scale_floor)
+
+    def row_sample(rows, keys):
+        return jax.vmap(lambda key, row: mixtures.sample(key, row, 1, config.family)[0])(keys, rows)
+
+    def row_sample_components(rows, keys):
+        draws = jax.vmap(lambda key, row: mixtures.sample_components(key, row, config.family))(keys, rows)
+        return jnp.moveaxis(draws, 1, 0)
+
+    def draw(key, params, obs, num_samples, scale_floor, how: Draw):
+        def choose(mixture, num):
+            if how == "sample":
+                return mixtures.sample(key_draw, mixture, num, config.family)
+            if how == "component_mean":
+                return mixtures.component_mean(key_draw, mixture, num)
+            best = mixtures.mode(mixture, config.family)
+            return jnp.broadcast_to(best, (num, *best.shape))
+
+        key_latent, key_draw = jax.random.split(key)
+        if config.latent_dim == 0:
+            return choose(mixture(params, obs, scale_floor), num_samples)
+        latent = jax.random.normal(key_latent, (num_samples, obs.shape[0], config.latent_dim), obs.dtype)
+        obs = jnp.broadcast_to(obs, (num_samples, *obs.shape))
+        return choose(apply(params, obs, latent, scale_floor), 1)[0]
+
+    def log_prob(params, obs, action, scale_floor):
+        rows = mixture(params, obs, scale_floor)
+        flat = action.reshape(-1, *action.shape[-2:])
+        density = jax.vmap(lambda a: mixtures.log_prob(rows, a, config.family))(flat)
+        return density.reshape(action.shape[:-1])
+
+    exact = config.latent_dim == 0
+    return Generator(
+        init,
+        mixture if exact else None,
+        row_mixture,
+        row_sample,
+        row_sample_components,
+        draw,
+        log_prob if exact else None,
+    )
+
+
+def latent_and_draw_keys(key: PRNGKey, num_rows: int, axis_name: str | None) -> tuple[PRNGKey, PRNGKey]:
+    """Row keys ``([B], [B])`` for the latents and for the draws of one generator call."""
+    key_latent, key_draw = jax.random.split(key)
+    return collectives.row_keys(key_latent, num_rows, axis_name), collectives.row_keys(key_draw, num_rows, axis_name)

@@ -1,0 +1,101 @@
+r"""Mixture density network (Bishop 1994): maximum likelihood of a conditional mixture.
+
+.. math:: L = -\mathbb E \log \sum_{k=1}^K \pi_k(o)\, f\big(a; \mu_k(o), \sigma_k(o)\big)
+
+Differs from the EBGAN-MDN authors' code (arXiv 2510.07562) in: the constant ``Da/2 log(2 pi)`` is kept; scales have a floor; "isotropic"
+is truly one scale per component (theirs mixes components for Da > 1); a Laplace mixture is trained by its own likelihood.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ebgan_mdn_jax import collectives, losses
+from ebgan_mdn_jax import mixture as mixtures
+from ebgan_mdn_jax.methods import generator as generators
+from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, step_decay
+from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Program structure: the generator, epochs between decays, and how `sample` and `act` choose actions."""
+
+    generator: generators.GeneratorConfig = generators.GeneratorConfig()
+    decay_every: int = 20
+    sample_by: generators.Draw = "sample"
+    act_by: generators.Draw = "sample"
+
+    def __post_init__(self):
+        require(self.decay_every >= 1, f"method.decay_every={self.decay_every}: needs at least 1 epoch")
+
+
+class Hyper(NamedTuple):
+    """Traced scalars; ``scale_floor`` is the least standard deviation of a component, in network units."""
+
+    learning_rate: float = 5e-4
+    learning_rate_decay: float = 0.5
+    scale_floor: float = 1e-3
+
+
+class Params(NamedTuple):
+    """Weights of the generator, and the floor they were trained with."""
+
+    generator: PyTree
+    scale_floor: Array
+
+
+class Info(NamedTuple):
+    """Logged: negative log-likelihood (nats, network units, with constant), entropy of the weights (nats)."""
+
+    nll: Array
+    weight_entropy: Array
+
+
+def make(
+    config: Config, spec: Spec, horizon: Horizon, optimizer: optax.GradientTransformation = optax.scale_by_adam()
+) -> Method:
+    """Build the method; its density is exact unless the generator has a latent."""
+    generator = generators.make(config.generator, spec)
+
+    def init(key):
+        key_init, key_state = base_keys(key)
+        weights = generator.init(key_init)
+        params = Params(weights, jnp.asarray(Hyper().scale_floor, float))
+        return TrainState(params, optimizer.init(weights), (), jnp.zeros((), jnp.int32), key_state)
+
+    def step(state, batch, hyper, axis_name=None):
+        key = jax.random.fold_in(state.key, state.step)
+        keys = collectives.row_keys(key, batch.obs.shape[0], axis_name)
+        scale_floor = jnp.asarray(hyper.scale_floor, state.params.scale_floor.dtype)
+
+        def loss_fn(weights):
+            rows = generator.row_mixture(weights, batch.obs, keys, scale_floor)
+            nll = losses.mixture_nll(rows, batch.action, config.generator.family)
+            return jnp.mean(nll), jnp.mean(mixtures.weight_entropy(rows))
+
+        (nll, entropy), grads = collectives.synced_value_and_grad(loss_fn, axis_name)(state.params.generator)
+        decay = step_decay(horizon.epoch(state.step), hyper.learning_rate_decay, config.decay_every)
+        weights, opt_state = descend(
+            optimizer, grads, state.opt_state, state.params.generator, hyper.learning_rate * decay
+        )
+        params = Params(weights, scale_floor)
+        return state._replace(params=params, opt_state=opt_state, step=state.step + 1), Info(nll, entropy)
+
+    def sample(key, params, obs, num_samples):
+        return generator.draw(key, params.generator, obs, num_samples, params.scale_floor, config.sample_by)
+
+    def act(key, params, obs):
+        return generator.draw(key, params.generator, obs, 1, params.scale_floor, config.act_by)[0]
+
+    def log_prob(params, obs, action):
+        return generator.log_prob(params.generator, obs, action, params.scale_floor)
+
+    def mixture(params, obs):
+        return generator.mixture(params.generator, obs, params.scale_floor)
+
+    exact = generator.log_prob is not None
+    return Method(Hyper(), init, step, sample, act, None, log_prob if exact else None, mixture if exact else None)

@@ -1,0 +1,160 @@
+"""Mixture densities over actions as plain data and pure functions.
+
+A mixture is ``q(a) = sum_k exp(log_weights_k) f((a - means_k) / scales_k)`` with f a Gaussian or Laplace density (Bishop 1994,
+"Mixture density networks"). The log densities carry their normalising constants; the authors' code drops ``Da/2 log(2 pi)``.
+All gradients are exact; `sample` is reparameterised within the drawn component, so weights get no gradient through it.
+"""
+
+import math
+from typing import Literal, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
+
+from ebgan_mdn_jax.types import Array, PRNGKey
+
+Covariance = Literal["isotropic", "diagonal", "shared", "fixed", "full"]
+Family = Literal["gaussian", "laplace"]
+
+
+class Mixture(NamedTuple):
+    """Axis-aligned components: ``log_weights [..., K]`` (normalised), ``means [..., K, Da]``, ``scales [..., K, Da]``."""
+
+    log_weights: Array
+    means: Array
+    scales: Array
+
+
+class FullMixture(NamedTuple):
+    """Correlated Gaussian components: ``scale_trils [..., K, Da, Da]`` are lower Cholesky factors of the covariances."""
+
+    log_weights: Array
+    means: Array
+    scale_trils: Array
+
+
+def num_outputs(num_components: int, action_dim: int, covariance: Covariance) -> int:
+    """Length ``P`` of the network output that `from_outputs` reads."""
+    k, d = num_components, action_dim
+    scales = {"isotropic": k, "diagonal": k * d, "shared": 1, "fixed": 0, "full": k * d * (d + 1) // 2}[covariance]
+    return k + k * d + scales
+
+
+def from_outputs(
+    outputs: Array,
+    num_components: int,
+    action_dim: int,
+    covariance: Covariance,
+    scale_floor: Array | float,
+    fixed_scale: float = 0.1,
+) -> Mixture | FullMixture:
+    """Read a mixture off unconstrained network outputs ``[..., P]``: K logits, K*Da means, then the raw scales.
+
+    Standard deviations (for "full": the diagonal of the Cholesky factor) are ``scale_floor + exp(raw)``, so they never fall below the
+    floor and the gradient never dies. "isotropic" has one per component, "shared" one for all, "fixed" the constant ``fixed_scale``.
+    """
+    chex.assert_axis_dimension(outputs, -1, num_outputs(num_components, action_dim, covariance))
+    lead, k, d = outputs.shape[:-1], num_components, action_dim
+    logits, means, raw = jnp.split(outputs, [k, k + k * d], axis=-1)
+    log_weights = jax.nn.log_softmax(logits)
+    means = means.reshape(*lead, k, d)
+    if covariance == "full":
+        rows, columns = jnp.tril_indices(d)
+        tril = jnp.zeros((*lead, k, d, d), outputs.dtype).at[..., rows, columns].set(raw.reshape(*lead, k, -1))
+        on_diagonal = jnp.broadcast_to(jnp.eye(d, dtype=bool), tril.shape)
+        # exp only sees the diagonal: off-diagonal entries may be large, and inf * 0 would poison the gradient.
+        diagonal = scale_floor + jnp.exp(jnp.where(on_diagonal, tril, 0.0))
+        return FullMixture(log_weights, means, jnp.where(on_diagonal, diagonal, tril))
+    if covariance == "fixed":
+        return Mixture(log_weights, means, jnp.full_like(means, fixed_scale))
+    raw = raw.reshape(*lead, *{"isotropic": (k, 1), "diagonal": (k, d), "shared": (1, 1)}[covariance])
+    return Mixture(log_weights, means, jnp.broadcast_to(scale_floor + jnp.exp(raw), means.shape))
+
+
+def log_prob(mixture: Mixture | FullMixture, action: Array, family: Family = "gaussian") -> Array:
+    """Log density ``[...]`` of ``action [..., Da]``, whose leading axes are those of the mixture."""
+    chex.assert_equal_shape_prefix((mixture.means, action), action.ndim - 1)
+    chex.assert_rank(mixture.means, action.ndim + 1)
+    difference = jnp.expand_dims(action, -2) - mixture.means
+    d = difference.shape[-1]
+    if isinstance(mixture, FullMixture):
+        _check_full(family)
+        standard = solve_triangular(mixture.scale_trils, difference[..., None], lower=True)[..., 0]
+        log_det = jnp.sum(jnp.log(jnp.diagonal(mixture.scale_trils, axis1=-2, axis2=-1)), -1)
+    else:
+        standard = difference / mixture.scales
+        log_det = jnp.sum(jnp.log(mixture.scales), -1)
+    if family == "gaussian":
+        log_density = -0.5 * jnp.sum(standard**2, -1) - 0.5 * d * math.log(2 * math.pi)
+    else:
+        log_density = -jnp.sum(jnp.abs(standard), -1) - d * math.log(2)
+    return jax.nn.logsumexp(mixture.log_weights + log_density - log_det, axis=-1)
+
+
+def sample(key: PRNGKey, mixture: Mixture | FullMixture, num_samples: int, family: Family = "gaussian") -> Array:
+    """Draws ``[N, ..., Da]``; differentiable in the means and scales of the components drawn."""
+    key_component, key_noise = jax.random.split(key)
+    chosen = _choose(key_component, mixture, num_samples)
+    return _pick(chosen, mixture.means) + _noise(key_noise, mixture, chosen, family)
+
+
+def sample_components(key: PRNGKey, mixture: Mixture | FullMixture, family: Family = "gaussian") -> Array:
+    """One reparameterised draw from *every* component, ``[K, ..., Da]``."""
+    k = mixture.log_weights.shape[-1]
+    every = jnp.moveaxis(jnp.broadcast_to(jnp.eye(k, dtype=bool), (*mixture.log_weights.shape, k)), -1, 0)
+    return jnp.moveaxis(mixture.means, -2, 0) + _noise(key, mixture, every, family)
+
+
+def component_mean(key: PRNGKey, mixture: Mixture | FullMixture, num_samples: int) -> Array:
+    """Means ``[N, ..., Da]`` of components drawn by weight: samples without the noise within a component."""
+    return _pick(_choose(key, mixture, num_samples), mixture.means)
+
+
+def mode(mixture: Mixture | FullMixture, family: Family = "gaussian") -> Array:
+    """The component mean ``[..., Da]`` at which the density of the whole mixture is highest."""
+    means = jnp.moveaxis(mixture.means, -2, 0)
+    density = jax.vmap(lambda action: log_prob(mixture, action, family))(means)
+    best = jax.nn.one_hot(jnp.argmax(density, axis=0), means.shape[0], dtype=bool)
+    return _pick(best, mixture.means)
+
+
+def mean(mixture: Mixture | FullMixture) -> Array:
+    """Expected action ``[..., Da]``."""
+    return jnp.sum(jnp.exp(mixture.log_weights)[..., None] * mixture.means, axis=-2)
+
+
+def weight_entropy(mixture: Mixture | FullMixture) -> Array:
+    """Entropy ``[...]`` of the component weights in nats, between 0 and log K."""
+    return -jnp.sum(jnp.exp(mixture.log_weights) * mixture.log_weights, axis=-1)
+
+
+def _choose(key: PRNGKey, mixture: Mixture | FullMixture, num_samples: int) -> Array:
+    """One-hot component choices, bool ``[N, ..., K]``."""
+    index = jax.random.categorical(key, mixture.log_weights, shape=(num_samples, *mixture.log_weights.shape[:-1]))
+    return jax.nn.one_hot(index, mixture.log_weights.shape[-1], dtype=bool)
+
+
+def _pick(chosen: Array, values: Array) -> Array:
+    """Select ``values [..., K, Da]`` by ``chosen [N, ..., K]`` or ``[..., K]``; a masked sum is faster than a gather for small K."""
+    values = jnp.broadcast_to(values, (*chosen.shape, values.shape[-1]))
+    return jnp.sum(jnp.where(chosen[..., None], values, 0.0), axis=-2)
+
+
+def _noise(key: PRNGKey, mixture: Mixture | FullMixture, chosen: Array, family: Family) -> Array:
+    """Zero-mean noise ``[N, ..., Da]`` of the chosen component's shape."""
+    d = mixture.means.shape[-1]
+    shape, dtype = (*chosen.shape[:-1], d), mixture.means.dtype
+    if isinstance(mixture, FullMixture):
+        _check_full(family)
+        rows = [_pick(chosen, mixture.scale_trils[..., i, :]) for i in range(d)]
+        standard = jax.random.normal(key, shape, dtype)
+        return jnp.stack([jnp.sum(row * standard, -1) for row in rows], -1)
+    draw = jax.random.normal if family == "gaussian" else jax.random.laplace
+    return _pick(chosen, mixture.scales) * draw(key, shape, dtype)
+
+
+def _check_full(family: Family) -> None:
+    if family != "gaussian":
+        raise ValueError(f"family={family!r} has no full covariance; use covariance='diagonal' or family='gaussian'")

@@ -1,0 +1,1 @@
+"""Ways to draw actions from an energy."""

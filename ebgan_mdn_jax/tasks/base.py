@@ -1,0 +1,48 @@
+"""What every task is: where demonstrations come from, and the truth that samples are judged by."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ebgan_mdn_jax.types import Spec, require
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+    """How samples are judged.
+
+    ``num_inputs`` observations; ``num_samples`` (S) draws at each for mode coverage within ``tolerance`` (tau); ``num_draws`` draws at
+    each for precision, distances and W1; ``num_quadrature`` grid points per action dimension for the exact divergence.
+    """
+
+    num_inputs: int = 100
+    num_samples: int = 10
+    tolerance: float = 0.05
+    num_draws: int = 200
+    num_quadrature: int = 2000
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            require(value > 0, f"evaluation.{field.name}={value}: needs a positive number")
+
+
+class Conditional(NamedTuple):
+    """A conditional distribution to be judged: a trained policy with its parameters, or the truth itself."""
+
+    sample: Callable  # (key, obs [B, Do], num_samples) -> [N, B, Da]
+    log_prob: Callable | None  # (obs [B, Do], action [..., B, Da]) -> [..., B]
+
+
+class Task(NamedTuple):
+    """A task in data units; functions are pure and jittable. Fields are None where the truth is unknown."""
+
+    spec: Spec
+    num_demonstrations: int
+    evaluation: EvaluationConfig
+    evaluate: Callable  # (key, Conditional, heldout Batch, mask [rows], EvaluationConfig) -> {metric: scalar}
+    demonstrations: Callable | None  # (key, num) -> Batch; None: real recordings, see data/
+    conditional: Conditional | None  # the exact conditional distribution
+    modes: Callable | None  # (obs [B, Do]) -> actions [M, B, Da], mask [M, B]
+    normalize: bool = False  # networks see the boxes of ``spec`` as [-1, 1]
+    num_folds: int = 1  # data come as this many train/held-out splits; seed i uses split i % num_folds

@@ -1,0 +1,69 @@
+"""Types shared by every layer.
+
+Shape letters used in all docstrings: ``B`` batch, ``N`` negatives or samples, ``K`` mixture components, ``S`` members
+(seeds x hyperparameter settings), ``F`` folds, ``Do``/``Da`` observation and action dimension. Actions are ``[B, Da]``, samples
+``[N, B, Da]``. Energies are minimised: ``p(action | obs)`` is proportional to ``exp(-E)``.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+
+Array = jax.Array
+PRNGKey = jax.Array
+PyTree = Any
+
+
+class InputError(ValueError):
+    """Something the user gave is wrong; the message is one line that says what, what was expected and how to mend it."""
+
+
+class Batch(NamedTuple):
+    """Demonstrations: ``obs [B, Do]`` and the ``action [B, Da]`` taken there."""
+
+    obs: Array
+    action: Array
+
+
+class Spec(NamedTuple):
+    """What a method must know of a task: dimensions and the boxes that observations and actions live in.
+
+    The action box is where uniform negatives are drawn; actions may leave it.
+    """
+
+    obs_low: tuple[float, ...]
+    obs_high: tuple[float, ...]
+    action_low: tuple[float, ...]
+    action_high: tuple[float, ...]
+
+    @property
+    def obs_dim(self) -> int:
+        """``Do``."""
+        return len(self.obs_low)
+
+    @property
+    def action_dim(self) -> int:
+        """``Da``."""
+        return len(self.action_low)
+
+
+class Horizon(NamedTuple):
+    """Length of a training run in generator (policy) steps; schedules change once per epoch."""
+
+    num_steps: int
+    steps_per_epoch: int
+
+    def epoch(self, step: Array) -> Array:
+        """Index of the epoch that ``step`` belongs to, from 0."""
+        return step // self.steps_per_epoch
+
+    @property
+    def num_epochs(self) -> int:
+        """Epochs in the run, the last one possibly cut short."""
+        return -(-self.num_steps // self.steps_per_epoch)
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `InputError` with ``message`` unless ``condition`` holds."""
+    if not condition:
+        raise InputError(message)

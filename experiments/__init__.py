@@ -1,0 +1,1 @@
+"""Drivers, configs and published results."""

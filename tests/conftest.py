@@ -1,0 +1,32 @@
+"""Settings of all tests: strict shapes, a persistent compilation cache, one CPU device unless a test starts its own processes."""
+
+import os
+import pathlib
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+# Tests compile the same small programs again and again; a second run takes them from here.
+_cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+jax.config.update("jax_compilation_cache_dir", str(pathlib.Path(_cache) / "ebgan_mdn_jax" / "xla"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory):
+    """One folder for the synthetic data sets of a whole test run."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="session")
+def recordings():
+    """The folder of real recordings: ``$EBGAN_MDN_JAX_DATA``, or ``shared/data`` beside the checkout."""
+    beside = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
+    path = pathlib.Path(os.environ.get("EBGAN_MDN_JAX_DATA", beside))
+    if not path.is_dir():
+        pytest.skip(f"no recordings at {path}; set EBGAN_MDN_JAX_DATA to a folder that holds geyser/geyser.csv")
+    return path
