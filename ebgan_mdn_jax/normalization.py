@@ -63,8 +63,8 @@ def unit_box(spec: Spec) -> Normalization:
     """Map the boxes of ``spec`` to ``[-1, 1]``; a dimension without extent is only shifted."""
 
     def fit(low, high):
-        shift = tuple((h + l) / 2 for l, h in zip(low, high, strict=True))
-        scale = tuple((h - l) / 2 if h > l else 1.0 for l, h in zip(low, high, strict=True))
+        shift = tuple((above + below) / 2 for below, above in zip(low, high, strict=True))
+        scale = tuple((above - below) / 2 if above > below else 1.0 for below, above in zip(low, high, strict=True))
         return shift, scale
 
     return Normalization(*fit(spec.obs_low, spec.obs_high), *fit(spec.action_low, spec.action_high))

@@ -30,3 +30,7 @@ def recordings():
     if not path.is_dir():
         pytest.skip(f"no recordings at {path}; set EBGAN_MDN_JAX_DATA to a folder that holds geyser/geyser.csv")
     return path
+
+
+# tests/multidevice needs 4 devices; tests/test_multidevice.py starts it in a process that has them.
+collect_ignore = [] if os.environ.get("JAX_NUM_CPU_DEVICES") == "4" else ["multidevice"]

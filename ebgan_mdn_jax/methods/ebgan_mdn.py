@@ -208,7 +208,10 @@ def make_losses(config: Config, spec: Spec, generator: generators.Generator, ene
 def make(
     config: Config, spec: Spec, horizon: Horizon, optimizer: optax.GradientTransformation = optax.scale_by_adam()
 ) -> Method:
-    """Build the method; ``optimizer`` gives the update direction of both networks."""
+    """Build the method; ``optimizer`` gives the update direction of both networks.
+
+    ``log_prob`` is the density of what `sample` draws, so None with a latent or where ``sample_by`` is not "sample".
+    """
     generator = generators.make(config.generator, spec)
     energy_network = networks.EnergyMLP(config.energy_hidden, config.energy_init)
     terms = make_losses(config, spec, generator, energy_network.apply)
@@ -303,8 +306,9 @@ def make(
     def mixture(params, obs):
         return generator.mixture(params.generator, obs, params.scale_floor)
 
-    exact = generator.log_prob is not None
-    return Method(Hyper(), init, step, sample, act, energy, log_prob if exact else None, mixture if exact else None)
+    exact = generator.log_prob is not None and config.sample_by == "sample"
+    mixture = mixture if generator.mixture else None
+    return Method(Hyper(), init, step, sample, act, energy, log_prob if exact else None, mixture)
 
 
 def _compare(a: PyTree, b: PyTree) -> tuple[Array, Array]:

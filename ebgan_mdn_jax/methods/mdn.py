@@ -58,7 +58,7 @@ class Info(NamedTuple):
 def make(
     config: Config, spec: Spec, horizon: Horizon, optimizer: optax.GradientTransformation = optax.scale_by_adam()
 ) -> Method:
-    """Build the method; its density is exact unless the generator has a latent."""
+    """Build the method; ``log_prob`` is the density of what `sample` draws, so None with a latent or another ``sample_by``."""
     generator = generators.make(config.generator, spec)
 
     def init(key):
@@ -97,5 +97,6 @@ def make(
     def mixture(params, obs):
         return generator.mixture(params.generator, obs, params.scale_floor)
 
-    exact = generator.log_prob is not None
-    return Method(Hyper(), init, step, sample, act, None, log_prob if exact else None, mixture if exact else None)
+    exact = generator.log_prob is not None and config.sample_by == "sample"
+    mixture = mixture if generator.mixture else None
+    return Method(Hyper(), init, step, sample, act, None, log_prob if exact else None, mixture)

@@ -1,0 +1,108 @@
+"""Checkpoints of all members: Orbax, with the items ``params`` (all that evaluation reads), ``rest`` of the state and ``config`` (JSON).
+
+A checkpoint appears under its step number only when it is complete; a process killed while saving leaves the previous one in force.
+"""
+
+import contextlib
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from ebgan_mdn_jax.methods.base import TrainState
+from ebgan_mdn_jax.types import InputError, PyTree, require
+
+_KEPT = 2
+
+
+@contextlib.contextmanager
+def open_manager(directory: pathlib.Path) -> Iterator[ocp.CheckpointManager]:
+    """Open the folder of checkpoints; leaving the context waits until what was saved is on disk."""
+    options = ocp.CheckpointManagerOptions(max_to_keep=_KEPT, cleanup_tmp_directories=True)
+    handlers = {
+        "params": ocp.StandardCheckpointHandler(),
+        "rest": ocp.StandardCheckpointHandler(),
+        "config": ocp.JsonCheckpointHandler(),
+    }
+    with ocp.CheckpointManager(directory.resolve(), options=options, item_handlers=handlers) as manager:
+        yield manager
+
+
+def save(manager: ocp.CheckpointManager, step: int, states: TrainState, config: dict[str, Any]) -> None:
+    """Start saving all members' states at ``step``; the write goes on in the background."""
+    items = ocp.args.Composite(
+        params=ocp.args.StandardSave(states.params),
+        rest=ocp.args.StandardSave(states._replace(params=())),
+        config=ocp.args.JsonSave(config),
+    )
+    manager.save(step, args=items)
+
+
+def restore_config(manager: ocp.CheckpointManager) -> tuple[int, dict[str, Any]]:
+    """Step and ``config`` item of the newest checkpoint.
+
+    Raises:
+      InputError: if there is none, or it cannot be read.
+    """
+    step = manager.latest_step()
+    require(step is not None, f"no checkpoint in {manager.directory}: train first")
+    try:
+        return step, manager.restore(step, args=ocp.args.Composite(config=ocp.args.JsonRestore())).config
+    except Exception as error:
+        raise _damaged(manager, step, error) from error
+
+
+def restore_params(manager: ocp.CheckpointManager, step: int, abstract: TrainState, sharding: Any) -> PyTree:
+    """Parameters of all members at ``step``, placed by ``sharding``; ``abstract`` is the ``eval_shape`` of the states."""
+    target = _target(abstract.params, sharding)
+    _check_shapes(manager, step, "params", target)
+    try:
+        return manager.restore(step, args=ocp.args.Composite(params=ocp.args.StandardRestore(target))).params
+    except Exception as error:
+        raise _damaged(manager, step, error) from error
+
+
+def restore_states(manager: ocp.CheckpointManager, step: int, abstract: TrainState, sharding: Any) -> TrainState:
+    """Full states of all members at ``step``; arguments as in `restore_params`."""
+    params = restore_params(manager, step, abstract, sharding)
+    target = _target(abstract._replace(params=()), sharding)
+    try:
+        rest = manager.restore(step, args=ocp.args.Composite(rest=ocp.args.StandardRestore(target))).rest
+    except Exception as error:
+        raise _damaged(manager, step, error) from error
+    return rest._replace(params=params)
+
+
+def _target(abstract: PyTree, sharding: Any) -> PyTree:
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), abstract)
+
+
+def _check_shapes(manager: ocp.CheckpointManager, step: int, item: str, target: PyTree) -> None:
+    """Compare saved with expected shapes by path, before any array is read."""
+
+    def shapes(tree):
+        leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+        return {jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape) for path, leaf in leaves}
+
+    try:
+        saved = shapes(manager.item_metadata(step)[item])
+    except Exception as error:
+        raise _damaged(manager, step, error) from error
+    expected = shapes(target)
+    different = sorted(path for path in saved.keys() | expected.keys() if saved.get(path) != expected.get(path))
+    if different:
+        path = different[0]
+        raise InputError(
+            f"checkpoint {manager.directory}/{step} is of another method, config or number of members: {path} has shape "
+            f"{saved.get(path, 'none')}, expected {expected.get(path, 'none')}; use the settings it was trained with"
+        )
+
+
+def _damaged(manager: ocp.CheckpointManager, step: int, error: Exception) -> InputError:
+    reason = str(error).strip().splitlines()
+    return InputError(
+        f"checkpoint {manager.directory}/{step} cannot be read ({type(error).__name__}: {reason[0] if reason else ''}); "
+        "delete that folder to fall back on the one before it"
+    )

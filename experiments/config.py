@@ -1,0 +1,222 @@
+"""The frozen configuration of a run, its overrides from the command line, and its JSON form."""
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from ebgan_mdn_jax.methods import METHODS
+from ebgan_mdn_jax.tasks import TASKS
+from ebgan_mdn_jax.tasks.base import EvaluationConfig
+from ebgan_mdn_jax.types import InputError, require
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """How a run trains.
+
+    ``steps`` counts generator (policy) steps. ``members_per_step`` members run vectorised, the rest one after another; 0 chooses by
+    backend. A row of metrics is logged every ``log_every`` steps (0: every epoch) and a checkpoint saved every ``checkpoint_every``.
+    """
+
+    steps: int = 1600
+    batch_size: int = 32
+    members_per_step: int = 0
+    parallel: Literal["seeds", "pmap"] = "seeds"
+    log_every: int = 0
+    checkpoint_every: int = 1000
+
+    def __post_init__(self):
+        for name in ("steps", "batch_size", "checkpoint_every"):
+            require(getattr(self, name) >= 1, f"train.{name}={getattr(self, name)}: needs at least 1")
+        for name in ("members_per_step", "log_every"):
+            require(getattr(self, name) >= 0, f"train.{name}={getattr(self, name)}: needs 0 (automatic) or more")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """``num_demonstrations``: training rows of a synthetic task; None takes the task's own number."""
+
+    num_demonstrations: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ExperimentConfig:
+    """Everything that decides a run's numbers. ``method`` is the Config of the method named, ``hyper`` maps names to values to try."""
+
+    task_name: str
+    method_name: str
+    num_seeds: int
+    first_seed: int
+    train: TrainConfig
+    data: DataConfig
+    method: Any
+    hyper: dict[str, tuple[float, ...]]
+    evaluation: EvaluationConfig
+
+    @property
+    def seeds(self) -> range:
+        """The seeds of the run."""
+        return range(self.first_seed, self.first_seed + self.num_seeds)
+
+
+def make_config(
+    task_name: str,
+    method_name: str,
+    num_seeds: int = 1,
+    first_seed: int = 0,
+    overrides: Iterable[str] = (),
+) -> ExperimentConfig:
+    """Defaults of a task and a method, changed by ``overrides`` of the form "path=value".
+
+    Paths start with train, data, method, evaluation or hyper; ``hyper`` values may be lists, whose combinations become members.
+
+    Raises:
+      InputError: if a name, path, type or value is wrong.
+    """
+    require(task_name in TASKS, f"unknown task {task_name!r}: expected one of {', '.join(TASKS)}")
+    require(method_name in METHODS, f"unknown method {method_name!r}: expected one of {', '.join(METHODS)}")
+    require(num_seeds >= 1, f"seeds={num_seeds}: needs at least 1")
+    require(first_seed >= 0, f"first_seed={first_seed}: needs 0 or more")
+    module = METHODS[method_name]
+    config = ExperimentConfig(
+        task_name,
+        method_name,
+        num_seeds,
+        first_seed,
+        TrainConfig(),
+        DataConfig(),
+        module.Config(),
+        {name: (float(value),) for name, value in module.Hyper()._asdict().items()},
+        TASKS[task_name].evaluation,
+    )
+    # All values of one dataclass are set together, so that a check of several fields sees the final ones.
+    changes: dict[str, Any] = {}
+    for override in overrides:
+        path, separator, text = override.partition("=")
+        require(bool(separator), f"--set={override}: expected path=value, such as --set=train.batch_size=64")
+        changes[path] = text
+    return _apply(config, changes)
+
+
+def override_paths(config: ExperimentConfig) -> list[str]:
+    """All paths that an override may set."""
+    sections = ("train", "data", "method", "evaluation")
+    paths = [path for section in sections for path in _leaves(getattr(config, section), section)]
+    return paths + [f"hyper.{name}" for name in config.hyper]
+
+
+def to_json(config: ExperimentConfig) -> dict[str, Any]:
+    """Plain JSON data, the inverse of `from_json`."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def from_json(data: dict[str, Any], source: str) -> ExperimentConfig:
+    """Rebuild a config; ``source`` names where it came from in messages.
+
+    Raises:
+      InputError: if it is not one that this version of the library writes.
+    """
+    try:
+        module = METHODS[data["method_name"]]
+        classes = {"train": TrainConfig, "data": DataConfig, "method": module.Config, "evaluation": EvaluationConfig}
+        sections = {name: _build(cls, data[name]) for name, cls in classes.items()}
+        hyper = {name: tuple(map(float, data["hyper"][name])) for name in module.Hyper._fields}
+        plain = {name: data[name] for name in ("task_name", "method_name", "num_seeds", "first_seed")}
+        return ExperimentConfig(**plain, **sections, hyper=hyper)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{source} is not a config of this library or of another version ({type(error).__name__}: {error}); "
+            "restore it with the version that wrote it"
+        ) from error
+
+
+def first_difference(ours: Any, theirs: Any, path: str = "") -> str | None:
+    """Where two JSON values first differ, as "path: ours, theirs"; None if they are equal."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        for name in sorted(ours.keys() | theirs.keys()):
+            found = first_difference(ours.get(name), theirs.get(name), f"{path}.{name}" if path else name)
+            if found:
+                return found
+        return None
+    return None if ours == theirs else f"{path} is {json.dumps(ours)} here and {json.dumps(theirs)} there"
+
+
+def _leaves(section: Any, prefix: str) -> list[str]:
+    paths = []
+    for field in dataclasses.fields(section):
+        value, path = getattr(section, field.name), f"{prefix}.{field.name}"
+        paths += _leaves(value, path) if dataclasses.is_dataclass(value) else [path]
+    return paths
+
+
+def _apply(config: ExperimentConfig, changes: dict[str, str]) -> ExperimentConfig:
+    valid = override_paths(config)
+    for path in changes:
+        require(path in valid, f"--set={path}=...: no such path; valid ones are {', '.join(valid)}")
+    hyper = dict(config.hyper)
+    for path, text in changes.items():
+        if path.startswith("hyper."):
+            hyper[path.removeprefix("hyper.")] = _parse_hyper(path, text)
+    sections = {
+        name: _replace(getattr(config, name), name, changes) for name in ("train", "data", "method", "evaluation")
+    }
+    return dataclasses.replace(config, hyper=hyper, **sections)
+
+
+def _replace(section: Any, prefix: str, changes: dict[str, str]) -> Any:
+    hints, values = typing.get_type_hints(type(section)), {}
+    for field in dataclasses.fields(section):
+        value, path = getattr(section, field.name), f"{prefix}.{field.name}"
+        if dataclasses.is_dataclass(value):
+            values[field.name] = _replace(value, path, changes)
+        elif path in changes:
+            values[field.name] = _parse(path, changes[path], hints[field.name])
+    return dataclasses.replace(section, **values)
+
+
+def _parse(path: str, text: str, hint: Any) -> Any:
+    """Read ``text`` as the annotated type of a field."""
+    wrong = f"--set={path}={text}: expected"
+    if typing.get_origin(hint) is Literal:
+        options = typing.get_args(hint)
+        require(text in options, f"{wrong} one of {', '.join(options)}")
+        return text
+    if typing.get_origin(hint) is tuple:
+        return tuple(_parse(path, part, int) for part in text.strip("()").split(",") if part.strip())
+    if typing.get_origin(hint) is types.UnionType:
+        return None if text == "None" else _parse(path, text, typing.get_args(hint)[0])
+    if hint is bool:
+        require(text in ("True", "False", "true", "false"), f"{wrong} True or False")
+        return text in ("True", "true")
+    try:
+        value = hint(text)
+    except ValueError:
+        raise InputError(f"{wrong} a value of type {hint.__name__}") from None
+    require(not isinstance(value, float) or math.isfinite(value), f"{wrong} a finite number")
+    return value
+
+
+def _parse_hyper(path: str, text: str) -> tuple[float, ...]:
+    values = tuple(_parse(path, part, float) for part in text.split(","))
+    require(all(value >= 0 for value in values), f"--set={path}={text}: expected numbers of 0 or more")
+    require(len(set(values)) == len(values), f"--set={path}={text}: a value occurs twice; give each once")
+    return values
+
+
+def _build(cls: type, data: dict[str, Any]) -> Any:
+    """A dataclass from JSON data with exactly its fields; lists become tuples."""
+    hints = typing.get_type_hints(cls)
+    unknown = set(data) - set(hints)
+    if unknown:
+        raise ValueError(f"unknown field {sorted(unknown)[0]}")
+    values = {}
+    for name, hint in hints.items():
+        value = data[name]
+        if dataclasses.is_dataclass(hint):
+            value = _build(hint, value)
+        values[name] = tuple(value) if isinstance(value, list) else value
+    return cls(**values)

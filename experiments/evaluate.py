@@ -1,0 +1,22 @@
+"""Evaluate a trained run again, from its checkpoint alone.
+
+    python -m experiments.evaluate --workdir=runs/hyperbola
+    python -m experiments.evaluate --workdir=runs/hyperbola --set=method.sample_by=rerank
+
+The first form repeats the run's numbers. With overrides of how actions are chosen or judged, results are printed and not written.
+"""
+
+from ebgan_mdn_jax.types import require
+from experiments import flags
+from experiments.run import evaluate
+from experiments.tables import results_table
+
+
+def main() -> None:
+    """Evaluate and print the results."""
+    require(flags.WORKDIR.value is not None, "--workdir is missing: give the folder of a trained run")
+    print(results_table(evaluate(flags.WORKDIR.value, flags.DATA_DIR.value, tuple(flags.SET.value))))
+
+
+if __name__ == "__main__":
+    flags.run(main)

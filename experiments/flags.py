@@ -1,0 +1,80 @@
+"""The only place with command-line flags, and the shell that every driver runs in."""
+
+import logging as python_logging
+import sys
+from collections.abc import Callable
+
+import jax
+from absl import app, flags, logging
+
+from ebgan_mdn_jax import data
+from ebgan_mdn_jax.methods import METHODS
+from ebgan_mdn_jax.tasks import TASKS
+from ebgan_mdn_jax.types import InputError
+from experiments.configs import CONFIGS
+
+TASK = flags.DEFINE_enum("task", "hyperbola", list(TASKS), "Where demonstrations come from.")
+METHOD = flags.DEFINE_enum("method", "ebgan_mdn", list(METHODS), "What to train.")
+SEEDS = flags.DEFINE_integer("seeds", 1, "How many seeds to train side by side.", lower_bound=1)
+FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "The first of them.", lower_bound=0)
+STEPS = flags.DEFINE_integer("steps", None, "Generator (policy) steps; default 1600.", lower_bound=1)
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/<task>-<method>, or runs/<config>.")
+DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Folder with your copies of real recordings, and where synthetic data are kept; default: a cache."
+)
+MEMBERS_PER_STEP = flags.DEFINE_integer(
+    "members_per_step", None, "Members that run vectorised; default 1 on CPU, all on an accelerator.", lower_bound=1
+)
+CONFIG = flags.DEFINE_enum("config", None, list(CONFIGS), "Sweep to run.")
+NUM_DEVICES = flags.DEFINE_integer("num_devices", 0, "Devices to use; 0: all that divide evenly.", lower_bound=0)
+PARALLEL = flags.DEFINE_enum(
+    "parallel", None, ["seeds", "pmap"], "Spread members over devices, or each minibatch; default seeds."
+)
+CHECKPOINT_EVERY = flags.DEFINE_integer("checkpoint_every", None, "Steps between checkpoints; default 1000.", lower_bound=1)
+SET = flags.DEFINE_multi_string(
+    "set", [], "Override as path=value, repeatable: method.num_negatives=64, hyper.energy_weight=0,1 (a grid of members)."
+)
+
+
+def overrides() -> list[str]:
+    """All overrides, those with a flag of their own first."""
+    named = {
+        "train.steps": STEPS.value,
+        "train.members_per_step": MEMBERS_PER_STEP.value,
+        "train.parallel": PARALLEL.value,
+        "train.checkpoint_every": CHECKPOINT_EVERY.value,
+    }
+    return [f"{path}={value}" for path, value in named.items() if value is not None] + SET.value
+
+
+def run(main: Callable[[], None]) -> None:
+    """Parse flags and call ``main``; whatever the user got wrong becomes one line on stderr and exit code 2."""
+
+    def parse(argv):
+        try:
+            left = flags.FLAGS(argv)
+        except flags.Error as error:
+            _fail(str(error).splitlines()[0])
+        if len(left) > 1:
+            _fail(f"unexpected argument {left[1]!r}: all settings are flags, such as --workdir=...")
+        return left
+
+    def guarded(argv):
+        del argv
+        logging.set_verbosity(logging.ERROR)
+        python_logging.getLogger("jax").setLevel(python_logging.ERROR)
+        # A second launch of the same program takes its compiled code from here.
+        jax.config.update("jax_compilation_cache_dir", str(data.cache_dir() / "xla"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+        try:
+            main()
+        except InputError as error:
+            _fail(str(error))
+
+    app.run(guarded, flags_parser=parse)
+
+
+def _fail(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,25 @@
+"""Train one method on one task, all seeds and hyperparameters in one program, and evaluate it.
+
+    python -m experiments.train --task=hyperbola --method=ebgan_mdn --seeds=16 --workdir=runs/hyperbola
+
+Killed at any moment and started again, the same command goes on and ends with the same ``results.json``.
+"""
+
+from experiments import flags
+from experiments.config import make_config
+from experiments.run import train
+from experiments.tables import results_table
+
+
+def main() -> None:
+    """Train, evaluate, print the results."""
+    config = make_config(
+        flags.TASK.value, flags.METHOD.value, flags.SEEDS.value, flags.FIRST_SEED.value, flags.overrides()
+    )
+    workdir = flags.WORKDIR.value or f"runs/{config.task_name}-{config.method_name}"
+    results = train(config, workdir, flags.DATA_DIR.value, flags.NUM_DEVICES.value)
+    print(results_table(results))
+
+
+if __name__ == "__main__":
+    flags.run(main)

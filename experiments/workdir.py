@@ -1,0 +1,110 @@
+"""A run's folder: what lies in it, who owns it, and writes that are either complete or absent."""
+
+import json
+import math
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from ebgan_mdn_jax.types import InputError, require
+from experiments import config as configs
+
+
+class Workdir:
+    """``config.json``, ``metrics.jsonl``, ``checkpoints/``, ``arrays.npz`` and, once the run is finished, ``results.json``."""
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = pathlib.Path(path).expanduser().resolve()
+        self.config = self.path / "config.json"
+        self.metrics = self.path / "metrics.jsonl"
+        self.checkpoints = self.path / "checkpoints"
+        self.arrays = self.path / "arrays.npz"
+        self.results = self.path / "results.json"
+
+    def claim(self, config: dict[str, Any]) -> None:
+        """Make the folder ours for ``config``, or see that it already is.
+
+        Raises:
+          InputError: if it cannot be written, holds something else, or holds a run of another config.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            require(os.access(self.path, os.W_OK), f"workdir {self.path} cannot be written: give another --workdir")
+        except OSError as error:
+            raise InputError(f"workdir {self.path} cannot be made ({error.strerror}): give another --workdir") from error
+        if not self.config.exists():
+            strangers = sorted(entry.name for entry in self.path.iterdir() if not entry.name.endswith(".tmp"))
+            require(
+                not strangers,
+                f"workdir {self.path} holds other files ({', '.join(strangers[:3])}) and no run: give an empty or new one",
+            )
+            write_json(self.config, config)
+            return
+        difference = configs.first_difference(config, read_json(self.config))
+        require(
+            difference is None,
+            f"workdir {self.path} holds a run of another config: {difference}; give another --workdir or the same settings",
+        )
+
+    def keep_metrics_until(self, step: int) -> None:
+        """Drop logged rows after ``step``: a resumed run logs them again."""
+        kept = [line for line in self.read_metrics() if line["step"] <= step]
+        write_text(self.metrics, "".join(json.dumps(line) + "\n" for line in kept))
+
+    def append_metrics(self, row: dict[str, Any]) -> None:
+        """Add one line."""
+        with self.metrics.open("a") as file:
+            file.write(json.dumps(strict(row)) + "\n")
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """All complete lines; one that a killed process left unfinished is skipped."""
+        rows = []
+        for line in self.metrics.read_text().splitlines() if self.metrics.exists() else ():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+        return rows
+
+
+def read_json(path: pathlib.Path) -> Any:
+    """Read JSON, or say which file is missing or damaged."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist: give the --workdir of a run") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}): delete the run's folder and train again") from error
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Write strict JSON atomically; non-finite numbers become null."""
+    write_text(path, json.dumps(strict(value), indent=1) + "\n")
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Write a text file atomically."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def write_arrays(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write an ``.npz`` atomically."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    os.replace(temporary, path)
+
+
+def strict(value: Any) -> Any:
+    """The same JSON data with None for numbers that JSON cannot express."""
+    if isinstance(value, dict):
+        return {name: strict(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(item) for item in value]
+    if isinstance(value, np.generic | np.ndarray):
+        return strict(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,123 @@
+"""Losses against closed forms and the plain formula in float64 NumPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ebgan_mdn_jax import losses, mixture
+
+N, B = 7, 5
+
+
+def energies(seed=0):
+    rng = np.random.default_rng(seed)
+    return tuple(jnp.asarray(rng.normal(size=s), jnp.float32) for s in ((B,), (N, B), (B,)))
+
+
+def direct(positive, negatives, generated, alpha, alpha_form):
+    """The formula of the docstring, without any log-sum-exp."""
+    positive, negatives, generated = (np.asarray(x, np.float64) for x in (positive, negatives, generated))
+    extra = alpha * np.exp(-generated) if alpha_form == "weight" else np.exp(-alpha * generated)
+    total = np.exp(-positive) + np.sum(np.exp(-negatives), axis=0) + extra
+    return -np.log(np.exp(-positive) / total)
+
+
+@pytest.mark.parametrize("level", [0.0, -3.0, 200.0])
+def test_constant_energies_count_the_candidates(level):
+    positive, negatives = jnp.full(B, level), jnp.full((N, B), level)
+    np.testing.assert_allclose(losses.info_nce(positive, negatives, positive), np.full(B, np.log(N + 2)), rtol=1e-5)
+    np.testing.assert_allclose(losses.info_nce(positive, negatives), np.full(B, np.log(N + 1)), rtol=1e-5)
+    for alpha in (0.1, 0.5, 3.0):
+        value = losses.info_nce(positive, negatives, positive, alpha)
+        np.testing.assert_allclose(value, np.full(B, np.log(N + 1 + alpha)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("alpha_form", ["weight", "logit"])
+@pytest.mark.parametrize("alpha", [1.0, 0.3, 0.01])
+def test_info_nce_equals_the_direct_formula(alpha, alpha_form):
+    value = losses.info_nce(*energies(), alpha, alpha_form)
+    np.testing.assert_allclose(value, direct(*energies(), alpha, alpha_form), rtol=1e-5)
+
+
+def test_zero_weight_takes_the_generator_out():
+    positive, negatives, generated = energies()
+    without = losses.info_nce(positive, negatives)
+    np.testing.assert_allclose(losses.info_nce(positive, negatives, generated, 0.0), without, rtol=1e-6)
+
+
+def test_info_nce_is_stable_far_from_zero():
+    positive, negatives, generated = (x + 1e4 for x in energies())
+    assert np.all(np.isfinite(losses.info_nce(positive, negatives, generated, 0.5)))
+    hopeless = losses.info_nce(jnp.full(B, 500.0), jnp.zeros((N, B)))
+    np.testing.assert_allclose(hopeless, 500.0 + np.log(N), rtol=1e-6)
+
+
+def test_only_the_weight_form_ignores_an_offset_of_the_row():
+    positive, negatives, generated = energies()
+    offset = jnp.asarray([-2.0, -1.0, 0.5, 1.0, 2.0])
+
+    def change(alpha_form):
+        moved = (positive + offset, negatives + jnp.broadcast_to(offset, (N, B)), generated + offset)
+        return losses.info_nce(*moved, 0.3, alpha_form) - losses.info_nce(*energies(), 0.3, alpha_form)
+
+    np.testing.assert_allclose(change("weight"), 0.0, atol=1e-5)
+    assert np.all(np.abs(change("logit")) > 0.01)
+    # Lowering all energies of a row lowers the logit form's loss: training drives them to minus infinity.
+    assert np.all(np.sign(change("logit")) == np.sign(offset))
+
+
+def test_gradient_lowers_the_positive_and_raises_the_others():
+    """Autodiff against the closed form: softmax of the logits, with opposite signs."""
+    positive, negatives, generated = energies()
+    gradient = jax.grad(lambda *e: jnp.sum(losses.info_nce(*e, 0.3)), argnums=(0, 1, 2))(positive, negatives, generated)
+    weights = np.exp(-np.concatenate([positive[None], negatives, generated[None]])) * np.r_[np.ones(N + 1), 0.3][:, None]
+    weights /= weights.sum(0)
+    np.testing.assert_allclose(gradient[0], 1 - weights[0], rtol=1e-4)
+    np.testing.assert_allclose(gradient[1], -weights[1:-1], rtol=1e-4)
+    np.testing.assert_allclose(gradient[2], -weights[-1], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("positive", "negatives", "generated"),
+    [
+        ((B, 1), (N, B), (B,)),
+        ((B,), (B,), (B,)),
+        ((B,), (N, 1), (B,)),
+        ((B,), (B, N), (B,)),
+        ((B,), (N, B), (1,)),
+        ((B,), (N, B), (1, B)),
+        ((1,), (N, B), (B,)),
+    ],
+)
+def test_info_nce_refuses_to_broadcast(positive, negatives, generated):
+    with pytest.raises(AssertionError):
+        losses.info_nce(jnp.zeros(positive), jnp.zeros(negatives), jnp.zeros(generated))
+
+
+@pytest.mark.parametrize("family", ["gaussian", "laplace"])
+def test_mixture_nll_of_one_component_is_the_textbook_formula(family):
+    means, scales = np.asarray([[[1.0, -1.0]], [[0.0, 2.0]]]), np.asarray([[[0.5, 2.0]], [[1.0, 0.1]]])
+    action = np.asarray([[0.7, 0.0], [0.3, 2.2]])
+    z = (action - means[:, 0]) / scales[:, 0]
+    expected = {
+        "gaussian": np.sum(z**2 / 2 + np.log(scales[:, 0] * np.sqrt(2 * np.pi)), -1),
+        "laplace": np.sum(np.abs(z) + np.log(2 * scales[:, 0]), -1),
+    }[family]
+    q = mixture.Mixture(jnp.zeros((2, 1)), jnp.asarray(means), jnp.asarray(scales))
+    np.testing.assert_allclose(losses.mixture_nll(q, jnp.asarray(action), family), expected, rtol=1e-5)
+
+
+def test_mixture_nll_wants_one_action_per_row():
+    q = mixture.Mixture(jnp.zeros((2, 3)), jnp.zeros((2, 3, 1)), jnp.ones((2, 3, 1)))
+    for shape in ((2,), (4, 2, 1), (3, 1)):
+        with pytest.raises(AssertionError):
+            losses.mixture_nll(q, jnp.zeros(shape))
+
+
+def test_squared_error_averages_over_dimensions_and_keeps_rows():
+    prediction, target = jnp.asarray([[0.0, 1.0], [2.0, 2.0]]), jnp.asarray([[1.0, 3.0], [2.0, 4.0]])
+    np.testing.assert_allclose(losses.squared_error(prediction, target), [2.5, 2.0])
+    for shape in ((2,), (2, 1), (1, 2)):
+        with pytest.raises(AssertionError):
+            losses.squared_error(prediction, jnp.zeros(shape))

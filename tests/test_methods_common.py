@@ -1,0 +1,257 @@
+"""What every method of the registry promises."""
+
+import dataclasses
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from ebgan_mdn_jax.methods import METHODS
+from ebgan_mdn_jax.methods.base import in_data_units
+from ebgan_mdn_jax.normalization import Normalization, identity
+from ebgan_mdn_jax.tasks import TASKS
+from ebgan_mdn_jax.training import loop, members
+from ebgan_mdn_jax.types import Batch, Horizon, Spec
+
+SPEC = Spec((-1.0,), (1.0,), (-2.0, -1.0), (2.0, 1.0))
+HORIZON = Horizon(num_steps=40, steps_per_epoch=4)
+ROWS = 24
+
+
+@pytest.fixture(params=METHODS)
+def module(request):
+    """Each method's module in turn."""
+    return METHODS[request.param]
+
+
+def batch(dtype=np.float32, rows=ROWS):
+    generator = np.random.default_rng(0)
+    obs = generator.uniform(-1, 1, (rows, 1))
+    sign = generator.choice([-1, 1], (rows, 1))
+    return Batch(obs.astype(dtype), np.concatenate([sign * (0.5 + obs**2), 0.5 * sign], 1).astype(dtype))
+
+
+def make(module, **kwargs):
+    return module.make(module.Config(), SPEC, HORIZON, **kwargs)
+
+
+def train(method, seeds, num_steps, members_per_step, dtype=np.float32):
+    """Final states and infos of ``seeds``, trained side by side on the toy batch."""
+    group = members.make_members(method, seeds, dtype=dtype)
+    chunk = loop.make_chunk(method, batch_size=8, members_per_step=members_per_step)
+    states = members.init_states(method, group.seed, loop.state_sharding(jax.devices()[:1]))
+    data = Batch(*(x[None] for x in batch(dtype)))
+    return chunk(states, group.hyper, np.zeros(len(group), np.int32), data, np.int32(num_steps))
+
+
+def assert_equal(a, b):
+    """Bitwise, typed keys included."""
+    a, b = jax.tree.map(lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x, (a, b))
+    chex.assert_trees_all_equal(a, b)
+
+
+def test_config_and_hyper_are_plain_data(module):
+    config = module.Config()
+    assert dataclasses.is_dataclass(config) and hash(config) == hash(module.Config())
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.init = "lecun"
+    assert all(isinstance(value, float) for value in module.Hyper())
+
+
+def test_shapes_and_finite_values(module):
+    method = make(module)
+    state = jax.jit(method.init)(jax.random.key(0))
+    data = batch()
+    after, info = jax.jit(method.step)(state, data, method.hyper)
+    assert int(after.step) == 1
+    chex.assert_trees_all_equal_shapes_and_dtypes(state, after)
+    chex.assert_tree_all_finite((after.params, info))
+    chex.assert_shape(list(info), ())
+    key = jax.random.key(1)
+    assert jax.jit(method.sample, static_argnums=3)(key, after.params, data.obs, 5).shape == (5, ROWS, 2)
+    assert jax.jit(method.act)(key, after.params, data.obs).shape == (ROWS, 2)
+    for density in (method.energy, method.log_prob):
+        if density is not None:
+            for lead in ((), (3,), (2, 3)):
+                action = jnp.zeros((*lead, ROWS, 2))
+                assert jax.jit(density)(after.params, data.obs, action).shape == (*lead, ROWS)
+
+
+def test_log_prob_is_the_density_of_sample(module):
+    """Integrates to one, and gives the frequencies of samples: DKW band of false-fail rate 1e-6."""
+    spec = Spec((-1.0,), (1.0,), (-1.0,), (1.0,))
+    method = module.make(module.Config(), spec, HORIZON)
+    if method.log_prob is None:
+        pytest.skip("has no density")
+    params = jax.jit(method.init)(jax.random.key(3)).params
+    obs = jnp.asarray([[0.3]])
+    grid = np.linspace(-12.0, 12.0, 6001, dtype=np.float32)
+    log_prob = jax.jit(method.log_prob)(params, obs, grid[:, None, None])[:, 0]
+    density = np.exp(np.asarray(log_prob, np.float64))
+    cumulative = np.cumsum(density) * (grid[1] - grid[0])
+    np.testing.assert_allclose(cumulative[-1], 1.0, atol=1e-4)
+    draws = np.sort(jax.jit(method.sample, static_argnums=3)(jax.random.key(4), params, obs, 4000)[:, 0, 0])
+    empirical = np.searchsorted(draws, grid, side="right") / draws.size
+    band = np.sqrt(np.log(2 / 1e-6) / (2 * draws.size))
+    assert np.max(np.abs(empirical - cumulative)) < band + 2e-3
+
+
+def test_training_learns_and_depends_on_the_seed(module):
+    method = make(module)
+    start = members.init_states(method, np.asarray([0, 1]))
+    states, info = train(method, [0, 1], 40, 1)
+    name = "mse" if "mse" in info._fields else "nll"
+    first = jax.vmap(lambda state: method.step(state, batch(), method.hyper)[1])(start)
+    assert np.all(getattr(info, name) < getattr(first, name))
+    one, two = (jax.tree.map(lambda x, i=i: x[i], states.params) for i in (0, 1))
+    with pytest.raises(AssertionError):
+        assert_equal(one, two)
+
+
+def test_noise_changes_from_step_to_step(module):
+    """The same state but for its step counter takes another step wherever the method draws noise."""
+    method = make(module, optimizer=optax.identity())
+    state = jax.jit(method.init)(jax.random.key(0))
+    step = jax.jit(method.step)
+    first, _ = step(state, batch(), method.hyper)
+    again, _ = step(state, batch(), method.hyper)
+    later, _ = step(state._replace(step=state.step + 1), batch(), method.hyper)
+    assert_equal(first.params, again.params)
+    if "energy" in state.params._fields:
+        with pytest.raises(AssertionError):
+            assert_equal(first.params.energy, later.params.energy)
+
+
+def test_member_of_a_mapped_run_equals_its_solo_run_bitwise(module):
+    method = make(module)
+    together, info = train(method, range(5), 12, 1)
+    for seed in (0, 3):
+        alone, solo_info = train(method, [seed], 12, 1)
+        pick = lambda tree, i=seed: jax.tree.map(lambda x: x[i : i + 1], tree)  # noqa: E731
+        assert_equal(pick(together), alone)
+        assert_equal(pick(info), solo_info)
+
+
+def test_cutting_the_chunks_elsewhere_changes_nothing(module):
+    method = make(module)
+    whole, _ = train(method, [0], 12, 1)
+    group = members.make_members(method, [0])
+    chunk = loop.make_chunk(method, batch_size=8)
+    states = members.init_states(method, group.seed, loop.state_sharding(jax.devices()[:1]))
+    for steps in (5, 1, 6):
+        data = Batch(*(x[None] for x in batch()))
+        states, _ = chunk(states, group.hyper, np.zeros(1, np.int32), data, np.int32(steps))
+    assert_equal(whole, states)
+
+
+@pytest.mark.slow
+def test_vectorised_member_equals_its_solo_run_in_float64(module):
+    """float32 cannot show this: Adam turns the rounding of near-zero gradients into full steps."""
+    with jax.enable_x64(True):
+        method = make(module)
+        together, _ = train(method, range(16), 50, 16, np.float64)
+        alone, _ = train(method, [11], 50, 1, np.float64)
+        leaves = jax.tree.leaves(alone.params)
+        assert all(leaf.dtype == jnp.float64 for leaf in leaves)
+        chex.assert_trees_all_close(jax.tree.map(lambda x: x[11:12], together.params), alone.params, atol=1e-8, rtol=0)
+
+
+def test_new_hyperparameters_and_lengths_compile_nothing(module):
+    method = make(module)
+    group = members.make_members(method, [0, 1])
+    chunk = loop.make_chunk(method, batch_size=8)
+    sharding = loop.state_sharding(jax.devices()[:1])
+    data = jax.device_put(Batch(*(x[None] for x in batch())))
+    states = members.init_states(method, group.seed, sharding)
+    states, _ = chunk(states, group.hyper, np.zeros(2, np.int32), data, np.int32(2))
+    compiled = []
+    listener = lambda name, *_, **__: compiled.append(name) if "backend_compile" in name else None  # noqa: E731
+    jax.monitoring.register_event_duration_secs_listener(listener)
+    try:
+        for name in method.hyper._fields:
+            other = members.make_members(method, [5, 6], {name: [0.25]})
+            states, _ = chunk(states, other.hyper, np.zeros(2, np.int32), data, np.int32(3))
+        assert not compiled
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listener)
+
+
+def test_hyperparameters_reach_the_step(module):
+    """Every value of Hyper changes something after a few epochs."""
+    method = make(module)
+    grid = {name: [getattr(method.hyper, name) * 0.5] for name in method.hyper._fields}
+
+    def final(**changed):
+        hyper = method.hyper._replace(**{name: float(value) for name, (value,) in changed.items()})
+        state = jax.jit(method.init)(jax.random.key(0))
+        state = state._replace(step=jnp.asarray(30 * HORIZON.steps_per_epoch, jnp.int32))
+        for _ in range(3):
+            state, _ = step(state, batch(), hyper)
+        return state.params
+
+    step = jax.jit(method.step)
+    reference = final()
+    for name, values in grid.items():
+        if name == "alpha":
+            continue  # at this step alpha is at its floor; tests/test_ebgan_mdn.py has its schedule
+        with pytest.raises(AssertionError):
+            assert_equal(reference, final(**{name: values}))
+
+
+def test_split_batch_takes_the_step_of_the_full_batch(module):
+    """``vmap(axis_name=...)`` stands in for data parallelism; the identity optimiser shows raw gradients, which Adam would hide."""
+    method = make(module, optimizer=optax.identity())
+    state = jax.jit(method.init)(jax.random.key(0))
+    whole, info = jax.jit(method.step)(state, batch(), method.hyper)
+    parts = jax.tree.map(lambda x: x.reshape(4, ROWS // 4, *x.shape[1:]), batch())
+    split = jax.vmap(lambda part: method.step(state, part, method.hyper, "batch"), axis_name="batch")
+    states, infos = jax.jit(split)(parts)
+    for part in range(4):
+        pick = lambda tree, i=part: jax.tree.map(lambda x: x[i], tree)  # noqa: E731
+        chex.assert_trees_all_close(pick(states.params), whole.params, atol=1e-7, rtol=1e-5)
+        chex.assert_trees_all_close(pick(infos), info, atol=1e-5, rtol=1e-4)
+
+
+def test_data_units(module):
+    """In data units a method is the same policy: samples scaled, densities with the volume of the map."""
+    normalization = Normalization((10.0,), (2.0,), (5.0, -1.0), (3.0, 0.5))
+    inner = make(module)
+    outer = in_data_units(inner, normalization)
+    params = jax.jit(inner.init)(jax.random.key(0)).params
+    data = batch()
+    obs = data.obs * 2.0 + 10.0
+    action = normalization.action_to_data(data.action)
+    key = jax.random.key(1)
+    np.testing.assert_allclose(
+        outer.sample(key, params, obs, 4), normalization.action_to_data(inner.sample(key, params, data.obs, 4)), rtol=1e-4
+    )
+    if inner.log_prob is not None:
+        expected = inner.log_prob(params, data.obs, data.action) - np.log(3.0 * 0.5)
+        np.testing.assert_allclose(outer.log_prob(params, obs, action), expected, rtol=1e-4, atol=1e-4)
+    if inner.energy is not None:
+        expected = inner.energy(params, data.obs, data.action)
+        np.testing.assert_allclose(outer.energy(params, obs, action), expected, rtol=1e-4, atol=1e-5)
+    state = jax.jit(inner.init)(jax.random.key(0))
+    stepped, _ = outer.step(state, Batch(obs, action), inner.hyper)
+    expected, _ = inner.step(state, data, inner.hyper)
+    chex.assert_trees_all_close(stepped.params, expected.params, atol=3e-3)
+
+
+def test_identity_normalization_changes_no_bit(module):
+    inner = make(module)
+    outer = in_data_units(inner, identity(SPEC))
+    state = jax.jit(inner.init)(jax.random.key(0))
+    assert_equal(jax.jit(inner.step)(state, batch(), inner.hyper), jax.jit(outer.step)(state, batch(), inner.hyper))
+
+
+def test_tasks_and_methods_fit(module):
+    """Every method takes one step on every task's shapes."""
+    for task in TASKS.values():
+        method = module.make(module.Config(), task.spec, HORIZON)
+        state = jax.eval_shape(method.init, jax.random.key(0))
+        data = Batch(jax.ShapeDtypeStruct((4, task.spec.obs_dim), jnp.float32), jax.ShapeDtypeStruct((4, task.spec.action_dim), jnp.float32))
+        after, _ = jax.eval_shape(lambda s, b, m=method: m.step(s, b, m.hyper), state, data)
+        chex.assert_trees_all_equal_shapes(state, after)

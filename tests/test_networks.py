@@ -1,0 +1,101 @@
+"""Networks against a plain row-major forward pass in NumPy, and initialisers against their distributions."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+
+from ebgan_mdn_jax import mixture, networks
+
+FALSE_FAIL = 1e-6
+
+
+def forward(layers, x):
+    """``x [rows, in]`` through ``Dense_0, Dense_1, ...`` with ReLU between."""
+    x = np.asarray(x, np.float64)
+    for index in range(len(layers)):
+        layer = layers[f"Dense_{index}"]
+        x = x @ np.asarray(layer["kernel"], np.float64) + np.asarray(layer["bias"], np.float64)
+        x = np.maximum(x, 0) if index < len(layers) - 1 else x
+    return x
+
+
+def rows(*shape, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+@pytest.mark.parametrize("hidden", [(), (8,), (8, 5)])
+@pytest.mark.parametrize("lead", [(6,), (2, 3), ()])
+def test_mlp_is_the_row_major_network(hidden, lead):
+    network = networks.MLP(hidden, 4)
+    x = rows(*lead, 3)
+    params = network.init(jax.random.key(0), x)
+    out = network.apply(params, x)
+    assert out.shape == (*lead, 4)
+    np.testing.assert_allclose(
+        np.reshape(out, (-1, 4)), forward(params["params"], np.reshape(x, (-1, 3))), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_energy_of_many_actions_is_that_of_each_one():
+    network = networks.EnergyMLP((8, 8))
+    obs, action = rows(5, 3), rows(4, 5, 2, seed=1)
+    params = network.init(jax.random.key(0), obs, action)
+    energy = network.apply(params, obs, action)
+    assert energy.shape == (4, 5)
+    for n in range(4):
+        np.testing.assert_allclose(network.apply(params, obs, action[n]), energy[n], rtol=1e-4, atol=1e-5)
+        inputs = np.concatenate([obs, action[n]], -1)  # obs first
+        expected = forward(params["params"]["MLP_0"], inputs)[:, 0]
+        np.testing.assert_allclose(energy[n], expected, rtol=1e-4, atol=1e-5)
+    assert network.apply(params, obs, rows(2, 4, 5, 2)).shape == (2, 4, 5)
+
+
+@pytest.mark.parametrize("covariance", ["isotropic", "diagonal", "shared", "fixed", "full"])
+def test_mixture_network_reads_its_mlp(covariance):
+    network = networks.MixtureMLP((6,), 3, 2, covariance, fixed_scale=0.4)
+    x = rows(5, 1)
+    params = network.init(jax.random.key(0), x, 0.0)
+    out = network.apply(params, x, 0.2)
+    outputs = forward(params["params"]["MLP_0"], x)
+    expected = mixture.from_outputs(jnp.asarray(outputs, jnp.float32), 3, 2, covariance, 0.2, 0.4)
+    assert type(out) is type(expected)
+    for value, reference in zip(out, expected, strict=True):
+        np.testing.assert_allclose(value, reference, rtol=1e-4, atol=1e-5)
+    spread = np.diagonal(out[2], axis1=-2, axis2=-1) if covariance == "full" else out[2]
+    assert np.all(spread > 0.2)
+
+
+@pytest.mark.parametrize(
+    ("init", "kernel", "bias"),
+    [
+        ("torch", scipy.stats.uniform(-0.1, 0.2), scipy.stats.uniform(-0.1, 0.2)),
+        ("normal_0.05", scipy.stats.norm(0, 0.05), scipy.stats.norm(0, 0.05)),
+        # Cut at two deviations and rescaled to variance 1 / fan_in.
+        ("lecun", scipy.stats.truncnorm(-2, 2, scale=0.1 / 0.87962566), None),
+    ],
+)
+def test_initialisers_follow_their_distributions(init, kernel, bias):
+    params = networks.MLP((), 500, init).init(jax.random.key(0), jnp.zeros((1, 100)))["params"]["Dense_0"]
+    values = np.asarray(params["kernel"]).ravel()
+    assert scipy.stats.kstest(values, kernel.cdf).pvalue > FALSE_FAIL
+    if bias is None:
+        np.testing.assert_array_equal(params["bias"], np.zeros(500))
+    else:
+        assert scipy.stats.kstest(np.asarray(params["bias"]), bias.cdf).pvalue > FALSE_FAIL
+
+
+def test_each_layer_uses_its_own_fan_in():
+    params = networks.MLP((400,), 3, "torch").init(jax.random.key(0), jnp.zeros((1, 4)))["params"]
+    assert params["Dense_0"]["kernel"].shape == (4, 400) and params["Dense_1"]["kernel"].shape == (400, 3)
+    for layer, bound in (("Dense_0", 0.5), ("Dense_1", 0.05)):
+        largest = np.max(np.abs(params[layer]["kernel"]))
+        assert 0.95 * bound < largest <= bound
+
+
+def test_parameters_follow_jax_precision():
+    network, x = networks.MLP((3,), 1), np.zeros((1, 2))
+    assert all(p.dtype == jnp.float32 for p in jax.tree.leaves(network.init(jax.random.key(0), jnp.asarray(x))))
+    with jax.enable_x64(True):
+        assert all(p.dtype == jnp.float64 for p in jax.tree.leaves(network.init(jax.random.key(0), jnp.asarray(x))))
