@@ -78,7 +78,8 @@ def samples_figure(rows: Sequence[Samples], axes: tuple[str, str]):
     """Draws over demonstrations: a row of panels per run, a panel per member, one scale for all. ``axes`` are the two labels."""
     plane = geometry(rows[0].arrays) == "plane"
     data = [_points(row.arrays, row.arrays["train_action"]) for row in rows]
-    limits = [_limits(np.concatenate([points[:, i] for points in data]), 0.12) for i in range(2)]
+    across = data if plane else [row.arrays["obs"] for row in rows] + data
+    limits = [_limits(np.concatenate([p[:, 0] for p in across])), _limits(np.concatenate([p[:, 1] for p in data]))]
     columns = max(2, *(row.arrays["samples"].shape[0] for row in rows))
     heights = np.full(len(rows), 2.75 if plane else 2.05)
     heights[0] += 0.3  # legend
@@ -210,7 +211,7 @@ def _points(arrays: Mapping[str, np.ndarray], actions: np.ndarray) -> np.ndarray
     return np.stack([np.broadcast_to(obs, actions.shape).ravel(), actions.ravel()], axis=-1)
 
 
-def _limits(values: np.ndarray, pad: float = 0.08) -> tuple[float, float]:
+def _limits(values: np.ndarray, pad: float = 0.12) -> tuple[float, float]:
     low, high = float(values.min()), float(values.max())
     margin = pad * (high - low) or 1.0
     return low - margin, high + margin
@@ -224,9 +225,13 @@ def _demonstrations(ax, points: np.ndarray):
 def _shade(figure, ax, arrays: Mapping[str, np.ndarray], name: str, plane: bool):
     """Colour a panel by ``energy`` or ``log_prob [Q, P]``, clipped `NATS_SHOWN` from the best."""
     values = np.asarray(arrays[name], np.float64)
+    if not np.any(np.isfinite(values)):
+        ax.text(0.5, 0.5, "not finite", ha="center", transform=ax.transAxes)
+        return
     best = np.max(values, where=np.isfinite(values), initial=-np.inf)
     if name == "energy":
-        values = values - np.nanmin(values, axis=0)
+        with np.errstate(invalid="ignore"):  # where nothing is finite, nothing is drawn
+            values = values - np.min(values, axis=0, where=np.isfinite(values), initial=np.inf)
         low, high = 0.0, min(NATS_SHOWN, np.nanmax(values))
     else:
         low, high = max(math.floor(best) - NATS_SHOWN, np.nanmin(values)), best
@@ -258,7 +263,7 @@ def _bands(ax, arrays: Mapping[str, np.ndarray], color: str):
 
     obs, means = arrays["obs"][:, 0], arrays["means"][..., 0]
     spread = arrays["scales"][..., 0] if "scales" in arrays else np.abs(arrays["scale_trils"][..., 0, 0])
-    weights = np.exp(arrays["log_weights"])
+    weights = np.nan_to_num(np.exp(arrays["log_weights"]))
     for k in range(means.shape[1]):
         weight = (weights[:-1, k] + weights[1:, k]) / 2
         low, middle, high = (np.stack([obs, means[:, k] + sign * spread[:, k]], -1) for sign in (-1, 0, 1))
@@ -273,11 +278,11 @@ def _bands(ax, arrays: Mapping[str, np.ndarray], color: str):
 
 def _ellipses(ax, arrays: Mapping[str, np.ndarray], color: str):
     """Components at the one observation: a dot at the mean and the 1-standard-deviation ellipse, bolder where it weighs more."""
-    weights, means = np.exp(arrays["log_weights"][0]), arrays["means"][0]
+    weights, means = np.nan_to_num(np.exp(arrays["log_weights"][0])), arrays["means"][0]
     factors = arrays["scale_trils"][0] if "scale_trils" in arrays else arrays["scales"][0][..., None] * np.eye(2)
     turn = np.linspace(0, 2 * np.pi, 100)
     circle = np.stack([np.cos(turn), np.sin(turn)])
-    for weight, mean, factor in zip(weights / weights.max(), means, factors, strict=True):
+    for weight, mean, factor in zip(weights / max(weights.max(), 1e-9), means, factors, strict=True):
         x, y = mean[:, None] + factor @ circle
         ax.plot(x, y, color=color, linewidth=0.4 + 1.4 * weight, alpha=min(1, 0.15 + weight))
         ax.plot(*mean, "o", color=color, markersize=3.5, alpha=min(1, 0.15 + weight))

@@ -99,12 +99,12 @@ def _table(task: str, rows: Sequence[Row]) -> Table:
     for (ceiling, method, run, hyper), count in zip(lines, seeds, strict=True):
         name = f"{method} ({run})" if runs_of[method] > 1 else method
         name += f", {hyper}" if hyper else ""
-        names.append(name if ceiling or same else f"{name}, n = {count}")
+        names.append(name if ceiling or same else f"{name}, n={count}")
     many = "s" if not same or seeds[0] != 1 else ""
     arrows = {1: " \u2191", -1: " \u2193", 0: ""}
     header = ["method", *(m + arrows[METRICS.get(_kind(m), (0, ""))[0]] for m in metrics)]
     caption = (
-        f"Mean over {f'n = {seeds[0]}' if same else 'n'} seed{many} [95 % bootstrap interval of the mean]. \u2191 higher is better, "
+        f"Mean over {f'n={seeds[0]}' if same else 'n'} seed{many} [95 % bootstrap interval of the mean]. \u2191 higher is better, "
         "\u2193 lower. Bold: the best mean of its column, if its interval overlaps that of no other row but the ceiling. "
         "\u2013: the method has no such metric."
     )

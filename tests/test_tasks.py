@@ -48,10 +48,6 @@ def density(name, obs, num_points=4_000):
     return np.asarray(grid, np.float64), np.exp(log_prob), volume
 
 
-def num_points(name):
-    return 4_000 if TASKS[name].spec.action_dim == 1 else 200
-
-
 # Every task
 
 
@@ -77,7 +73,7 @@ def test_demonstrations_are_reproducible_rows_of_the_spec(name):
 
 @every_synthetic
 def test_densities_integrate_to_one(name):
-    _, p, volume = density(name, some_obs(name), num_points(name))
+    _, p, volume = density(name, some_obs(name), 16_000 if TASKS[name].spec.action_dim == 1 else 200)
     np.testing.assert_allclose(p.sum(0) * volume, 1.0, atol=5e-3)
 
 
@@ -164,8 +160,8 @@ def test_inverse_sine_modes_are_all_roots():
     assert np.max(np.abs(residual[mask])) < 1e-5
     # Counted independently: sign changes of g(y) - u on a fine grid.
     fine = np.linspace(-1, 1, 40_001)
-    signs = np.sign(fine[:, None] + 0.5 * np.sin(2 * np.pi * fine[:, None]) - 1.1 * c)
-    roots = np.sum(signs[1:] != signs[:-1], axis=0)
+    above = fine[:, None] + 0.5 * np.sin(2 * np.pi * fine[:, None]) > 1.1 * c
+    roots = np.sum(above[1:] != above[:-1], axis=0)
     np.testing.assert_array_equal(mask.sum(0), roots)
     assert set(roots.tolist()) == {1, 3}
     for column in range(len(c)):  # all different
@@ -174,7 +170,7 @@ def test_inverse_sine_modes_are_all_roots():
 
 def test_inverse_sine_turns_where_its_derivative_vanishes():
     y = np.asarray(multivalued.SINE_TURNS)
-    np.testing.assert_allclose(1 + np.pi * np.cos(2 * np.pi * y), 0.0, atol=1e-4)
+    np.testing.assert_allclose(1 + np.pi * np.cos(2 * np.pi * y), 0.0, atol=1e-3)
 
 
 def test_inverse_sine_is_the_forward_problem_turned_round():
@@ -269,8 +265,8 @@ def test_perfect_sampler_of_the_grid_misses_few_centres():
 @every_synthetic
 def test_the_truth_is_at_no_distance_from_itself(name):
     task = TASKS[name]
-    config = {"num_inputs": 10, "num_draws": 200} if task.spec.action_dim == 1 else {"num_inputs": 1, "num_draws": 400}
-    metrics = evaluate(name, task.conditional, num_quadrature=1_000 if task.spec.action_dim == 1 else 150, **config)
+    config = {"num_inputs": 20, "num_draws": 200} if task.spec.action_dim == 1 else {"num_inputs": 1, "num_draws": 400}
+    metrics = evaluate(name, task.conditional, num_quadrature=4_000 if task.spec.action_dim == 1 else 150, **config)
     assert abs(float(metrics["kl"][0])) < 5e-3
     # "valid" is within 3 deviations of a mode, 99.7 % in one dimension and 98.9 % in two, or the support itself.
     assert float(metrics["precision"][0]) > (99.0 if task.spec.action_dim == 1 else 96.0)

@@ -1,0 +1,214 @@
+"""One self-contained page, figures and CSV files from the results of a run or of all runs of a sweep.
+
+    python -m experiments.report --workdir=runs/hyperbola
+
+Writes ``report.html``, ``table.csv``, ``members.csv`` and ``figures/*.png`` into the folder, and prints the tables. Needs nothing but
+saved results: no training, no data set.
+"""
+
+import base64
+import importlib.util
+import json
+import os
+import pathlib
+import re
+import zipfile
+from typing import NamedTuple
+
+import numpy as np
+
+from ebgan_mdn_jax import plotting
+from ebgan_mdn_jax.types import InputError, require
+from experiments import flags
+from experiments.summary import CEILING, Run, group, label, load_runs, members_csv, rows_csv, settings, summarize
+from experiments.tables import markdown_tables, tables
+
+# Axis labels of tasks whose quantities have units; the synthetic ones have none.
+AXES = {"geyser": ("wait before the eruption (minutes)", "eruption (minutes)")}
+TEMPLATE = pathlib.Path(__file__).with_name("report.html.j2")
+
+
+class Figure(NamedTuple):
+    """A figure of the page: file name, what it shows, and the PNG itself."""
+
+    file: str
+    title: str
+    caption: str
+    png: bytes
+
+    @property
+    def source(self) -> str:
+        """The image as a data URI."""
+        return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
+
+    @property
+    def width(self) -> int:
+        """Pixels on the page, so that all figures have letters of one size; a PNG's own width is in its bytes 16 to 19."""
+        return round(0.72 * int.from_bytes(self.png[16:20]))
+
+
+def report(directory: str | os.PathLike) -> pathlib.Path:
+    """Write the report of one run, or of the runs in the sub-folders of ``directory``; returns the path of the page.
+
+    Raises:
+      InputError: if nothing is finished yet, if a file of a finished run is missing or damaged, or without the extra "plots".
+    """
+    for package in ("matplotlib", "jinja2"):
+        found = importlib.util.find_spec(package) is not None
+        require(found, f"a report needs {package}, which is not installed: pip install 'ebgan_mdn_jax[plots]'")
+    import jinja2
+
+    directory = pathlib.Path(directory).expanduser().resolve()
+    runs, unfinished = load_runs(directory)
+    rows = summarize(runs)
+    sections = []
+    for table in tables(rows):
+        of_task = [run for run in runs if run.results["task"] == table.task]
+        names = run_names(of_task)
+        sections.append(
+            {
+                "table": table,
+                "figures": _figures(table.task, of_task, names),
+                "configs": [(name, _pretty(run.config)) for name, run in zip(names, of_task, strict=True)],
+            }
+        )
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(TEMPLATE.read_text())
+    page = template.render(title=directory.name, sections=sections, unfinished=unfinished, ceiling=CEILING)
+
+    (directory / "figures").mkdir(exist_ok=True)
+    for section in sections:
+        for figure in section["figures"]:
+            _write(directory / "figures" / figure.file, figure.png)
+    _write(directory / "table.csv", rows_csv(rows).encode())
+    _write(directory / "members.csv", members_csv(runs).encode())
+    _write(directory / "report.html", page.encode())
+    return directory / "report.html"
+
+
+def run_names(runs: list[Run]) -> list[str]:
+    """A name per run: its method, with the folder where several runs share the method."""
+    methods = [run.results["method"] for run in runs]
+    return [
+        f"{method} ({run.path.name})" if methods.count(method) > 1 else method
+        for run, method in zip(runs, methods, strict=True)
+    ]
+
+
+def _figures(task: str, runs: list[Run], names: list[str]) -> list[Figure]:
+    """Samples of all runs in one figure; then landscape and training curves run by run."""
+    figures = []
+    arrays = [_load_arrays(run) for run in runs]
+    shape = plotting.geometry(arrays[0])
+    axes = AXES.get(task, ("action 1", "action 2") if shape == "plane" else ("observation", "action"))
+    if shape:
+        drawn = [
+            plotting.Samples(name, values, member_titles(run))
+            for name, values, run in zip(names, arrays, runs, strict=True)
+        ]
+        caption = (
+            "Draws from the trained policies over the demonstrations; a panel per member, at most four of each run."
+        )
+        if shape == "plane":
+            caption += f" At most {plotting.MAX_POINTS:,} demonstrations are drawn."
+        png = plotting.png(plotting.samples_figure(drawn, axes))
+        figures.append(Figure(f"{_slug(task)}_samples.png", "Samples", caption, png))
+    for run, name, values in zip(runs, names, arrays, strict=True):
+        stem = f"{_slug(task)}_{_slug(run.path.name)}"
+        figure = plotting.landscape_figure(values, axes)
+        if figure is not None:
+            caption = f"Of {member_titles(run)[0].replace(chr(10), ', ')}; dark: likely."
+            if "means" in values:
+                spread = (
+                    "ellipses: one standard deviation"
+                    if shape == "plane"
+                    else "lines: means, bands: one standard deviation"
+                )
+                caption += f" Mixture components in blue ({spread}; faint: little weight)."
+            if "energy" in values:
+                caption += " Energies are unnormalised, so they are drawn above their least value at each observation."
+            clipped = {"energy", "log_prob"} & values.keys()
+            if clipped:
+                caption += f" Colours are clipped {plotting.NATS_SHOWN:g} nats from the best."
+            figures.append(Figure(f"{stem}_landscape.png", f"Landscape: {name}", caption, plotting.png(figure)))
+        steps, infos = _load_curves(run)
+        members = run.results["members"]
+        groups = {label(setting["hyper"]): group(members, setting["hyper"]) for setting in run.results["statistics"]}
+        caption = f"Thin: each of the {len(members)} members; bold: their median" + (
+            " at each setting." if len(groups) > 1 else "."
+        )
+        png = plotting.png(plotting.curves_figure(steps, infos, groups))
+        figures.append(Figure(f"{stem}_curves.png", f"Training: {name}", caption, png))
+    return figures
+
+
+def member_titles(run: Run) -> list[str]:
+    """Seed, and where they vary the hyperparameters, of each member."""
+    varied = settings(run.results)
+    return [
+        f"seed {member['seed']}" + (f"\n{label(setting)}" if setting else "")
+        for member, setting in zip(run.results["members"], varied, strict=True)
+    ]
+
+
+def _load_arrays(run: Run) -> dict[str, np.ndarray]:
+    path = run.path / "arrays.npz"
+    try:
+        with np.load(path) as file:
+            arrays = dict(file)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: missing or damaged; evaluate the run again") from error
+    absent = {"train_obs", "train_action", "obs", "samples"} - arrays.keys()
+    require(not absent, f"{path}: lacks {', '.join(sorted(absent))}; evaluate the run again")
+    return arrays
+
+
+def _load_curves(run: Run) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Steps ``[T]`` and ``{info: [T, S]}``; what is null becomes NaN."""
+    path = run.path / "metrics.jsonl"
+    try:
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        rows = list({row["step"]: row for row in rows}.values())
+        names = [name for name in rows[0] if name != "step"]
+        infos = {name: np.array([row[name] for row in rows], np.float64) for name in names}
+        require(
+            all(values.shape == (len(rows), len(run.results["members"])) for values in infos.values()),
+            f"{path}: rows without one value per member; it belongs to another run",
+        )
+        return np.array([row["step"] for row in rows]), infos
+    except InputError:
+        raise
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InputError(f"{path}: missing or damaged; copy the whole run, or train it again") from error
+
+
+def _pretty(config: str) -> str:
+    try:
+        return json.dumps(json.loads(config), indent=2)
+    except ValueError:
+        return config
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^\w.-]", "_", name)
+
+
+def _write(path: pathlib.Path, content: bytes) -> None:
+    """All of a file or nothing of it."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
+
+
+def main() -> None:
+    """Print the tables, write the report."""
+    require(flags.WORKDIR.value is not None, "--workdir is missing: give the folder of a run or of a sweep")
+    page = report(flags.WORKDIR.value)
+    print(markdown_tables(flags.WORKDIR.value))
+    print(f"report: {page}")
+
+
+if __name__ == "__main__":
+    flags.run(main)

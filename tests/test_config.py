@@ -1,0 +1,133 @@
+"""Configs: typed overrides, clear errors, exact JSON round trips."""
+
+import json
+
+import pytest
+
+from ebgan_mdn_jax.methods import METHODS
+from ebgan_mdn_jax.tasks import TASKS
+from ebgan_mdn_jax.types import InputError
+from experiments import config as configs
+from experiments.configs import CONFIGS
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("task", TASKS)
+def test_defaults_round_trip_through_json(task, method):
+    config = configs.make_config(task, method, 3, 7)
+    data = json.loads(json.dumps(configs.to_json(config)))
+    assert configs.from_json(data, "here") == config
+    assert list(config.seeds) == [7, 8, 9]
+
+
+def test_every_sweep_of_the_registry_is_valid():
+    for name, runs in CONFIGS.items():
+        assert len({run.name for run in runs}) == len(runs), name
+        for run in runs:
+            config = configs.make_config(run.task, run.method, run.num_seeds, 0, run.overrides)
+            assert configs.from_json(configs.to_json(config), run.name) == config
+
+
+def test_overrides_are_typed_by_the_field():
+    config = configs.make_config(
+        "hyperbola",
+        "ebgan_mdn",
+        overrides=[
+            "train.batch_size=16",
+            "data.num_demonstrations=50",
+            "method.generator.hidden=(8,9)",
+            "method.correct_proposal=true",
+            "method.energy_term=all_components",
+            "method.generator.fixed_scale=0.5",
+            "evaluation.tolerance=0.1",
+            "hyper.energy_weight=0,0.5,1",
+            "train.batch_size=8",
+        ],
+    )
+    assert config.train.batch_size == 8  # the last one wins
+    assert config.data.num_demonstrations == 50
+    assert config.method.generator.hidden == (8, 9)
+    assert config.method.correct_proposal is True
+    assert config.method.energy_term == "all_components"
+    assert config.method.generator.fixed_scale == 0.5
+    assert config.evaluation.tolerance == 0.1
+    assert config.hyper["energy_weight"] == (0.0, 0.5, 1.0)
+    assert config.hyper["alpha"] == (1.0,)
+
+
+def test_every_listed_path_can_be_set():
+    config = configs.make_config("hyperbola", "ebgan_mdn")
+    data = configs.to_json(config)
+    for path in configs.override_paths(config):
+        value = data
+        for name in path.split("."):
+            value = value[name]
+        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        assert configs.make_config("hyperbola", "ebgan_mdn", overrides=[f"{path}={text}"]) == config
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("method.nonsense=1", "no such path; valid ones are train.steps"),
+        ("nonsense", "expected path=value"),
+        ("train.steps=ten", "expected a value of type int"),
+        ("train.steps=1.5", "expected a value of type int"),
+        ("train.steps=0", "train.steps=0: needs at least 1"),
+        ("train.members_per_step=-1", "needs 0"),
+        ("method.correct_proposal=maybe", "expected True or False"),
+        ("method.negatives=all", "expected one of uniform, data, mixed"),
+        ("method.generator.num_components=0", "needs at least 1"),
+        ("method.generator.hidden=8,x", "expected a value of type int"),
+        ("method.sample_by=guess", "expected one of sample, mode, component_mean, rerank, resample"),
+        ("evaluation.tolerance=-1", "needs a positive number"),
+        ("evaluation.tolerance=nan", "expected a finite number"),
+        ("hyper.energy_weight=heavy", "expected a value of type float"),
+        ("hyper.energy_weight=inf", "expected a finite number"),
+        ("hyper.energy_weight=-1", "expected numbers of 0 or more"),
+        ("hyper.energy_weight=1,1", "a value occurs twice"),
+    ],
+)
+def test_wrong_overrides_are_one_clear_line(override, message):
+    with pytest.raises(InputError) as error:
+        configs.make_config("hyperbola", "ebgan_mdn", overrides=[override])
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_settings_that_exclude_each_other_are_refused():
+    for override in ("method.negatives=data", "method.alpha_form=logit", "method.generator.latent_dim=1"):
+        with pytest.raises(InputError, match="needs the proposal's density"):
+            configs.make_config("hyperbola", "ebgan_mdn", overrides=[override, "method.sample_by=resample"])
+    with pytest.raises(InputError, match="laplace.*has no full covariance"):
+        configs.make_config(
+            "hyperbola", "mdn", overrides=["method.generator.family=laplace", "method.generator.covariance=full"]
+        )
+
+
+@pytest.mark.parametrize(
+    ("task", "method", "seeds", "first", "message"),
+    [
+        ("x", "mdn", 1, 0, "unknown task 'x': expected one of hyperbola"),
+        ("lines", "x", 1, 0, "unknown method 'x': expected one of explicit_bc, mdn, ebgan_mdn"),
+        ("lines", "mdn", 0, 0, "seeds=0: needs at least 1"),
+        ("lines", "mdn", -3, 0, "seeds=-3: needs at least 1"),
+        ("lines", "mdn", 1, -1, "first_seed=-1: needs 0 or more"),
+    ],
+)
+def test_wrong_names_and_seeds(task, method, seeds, first, message):
+    with pytest.raises(InputError, match=message):
+        configs.make_config(task, method, seeds, first)
+
+
+def test_json_of_another_version_is_refused():
+    data = configs.to_json(configs.make_config("lines", "mdn"))
+    for change in ({"method": {}}, {"method": data["method"] | {"new": 1}}, {"method_name": "x"}, {"hyper": {}}):
+        with pytest.raises(InputError, match="not a config of this library or of another version"):
+            configs.from_json(data | change, "file")
+
+
+def test_first_difference():
+    ours = {"a": 1, "b": {"c": [1, 2]}}
+    assert configs.first_difference(ours, {"a": 1, "b": {"c": [1, 2]}}) is None
+    assert configs.first_difference(ours, {"a": 1, "b": {"c": [1, 3]}}) == "b.c is [1, 2] here and [1, 3] there"
+    assert configs.first_difference({"a": 1}, {}) == "a is 1 here and null there"

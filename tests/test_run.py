@@ -1,0 +1,280 @@
+"""Runs from the command line: end to end, cut and resumed, and refused with one clear line."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from absl import flags as absl_flags
+
+from experiments import evaluate, flags, run, train
+from experiments.config import make_config
+from experiments.workdir import Workdir, strict
+
+SMALL = ("evaluation.num_inputs=20", "evaluation.num_quadrature=200", "evaluation.num_draws=50")
+TINY_NETWORK = ("method.generator.hidden=8", "method.energy_hidden=8", "method.num_negatives=4", "method.energy_steps=2")
+
+
+def small_config(method="mdn", seeds=2, task="hyperbola", steps=40, overrides=()):
+    return make_config(task, method, seeds, 0, (f"train.steps={steps}", "train.checkpoint_every=16", *SMALL, *overrides))
+
+
+def call(main, *argv):
+    """Run a driver's main as the command line would; returns the exit code."""
+    absl_flags.FLAGS.unparse_flags()
+    for name in absl_flags.FLAGS:
+        absl_flags.FLAGS[name].unparse()
+    before = sys.argv
+    sys.argv = ["driver", *argv]
+    try:
+        with pytest.raises(SystemExit) as stopped:
+            flags.run(main)
+        return stopped.value.code or 0
+    finally:
+        sys.argv = before
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, data_dir):
+    """A finished run of two MDN seeds."""
+    path = tmp_path_factory.mktemp("runs") / "mdn"
+    run.train(small_config(), path, str(data_dir), log=lambda line: None)
+    return path
+
+
+def test_a_run_leaves_what_the_readme_says(trained):
+    assert {entry.name for entry in trained.iterdir()} == {
+        "config.json", "metrics.jsonl", "checkpoints", "arrays.npz", "results.json",
+    }  # fmt: skip
+    results = json.loads((trained / "results.json").read_text())
+    assert [member["seed"] for member in results["members"]] == [0, 1]
+    assert {"tmc@S=10,tau=0.05", "kl", "heldout_nll", "precision", "w1"} <= set(results["metrics"])
+    for name, values in results["metrics"].items():
+        assert len(values) == 2
+        assert results["statistics"][0]["metrics"][name]["mean"] == pytest.approx(np.mean(values))
+    assert results["ceiling"]["kl"]["mean"] == pytest.approx(0.0, abs=1e-3)
+    rows = Workdir(trained).read_metrics()
+    assert [row["step"] for row in rows] == [16, 32, 40]
+    with np.load(trained / "arrays.npz") as arrays:
+        assert arrays["samples"].shape == (2, 20, 100, 1)
+
+
+def test_evaluate_repeats_the_numbers_from_the_checkpoint_alone(trained, data_dir, tmp_path):
+    path = tmp_path / "copy"
+    shutil.copytree(trained, path)
+    expected = (path / "results.json").read_bytes()
+    for name in ("results.json", "metrics.jsonl", "arrays.npz"):
+        (path / name).unlink()
+    assert call(evaluate.main, f"--workdir={path}", f"--data_dir={data_dir}") == 0
+    assert (path / "results.json").read_bytes() == expected
+
+
+def test_evaluate_with_another_inference_writes_nothing(trained, data_dir):
+    before = (trained / "results.json").read_bytes()
+    results = run.evaluate(trained, str(data_dir), ("method.sample_by=component_mean", "evaluation.num_samples=3"))
+    assert "tmc@S=3,tau=0.05" in results["metrics"] and "kl" not in results["metrics"]
+    assert results["metrics"]["mode_distance"][0] >= 0
+    assert (trained / "results.json").read_bytes() == before
+
+
+def test_a_finished_run_is_not_trained_again(trained, data_dir):
+    stamp = (trained / "results.json").stat().st_mtime_ns
+    lines = []
+    run.train(small_config(), trained, str(data_dir), log=lines.append)
+    assert lines == [f"{trained} is finished"]
+    assert (trained / "results.json").stat().st_mtime_ns == stamp
+
+
+def test_a_seed_alone_gives_the_numbers_it_has_in_company(trained, data_dir, tmp_path):
+    config = make_config(
+        "hyperbola", "mdn", 1, 1, ("train.steps=40", "train.checkpoint_every=16", *SMALL)
+    )
+    alone = run.train(config, tmp_path / "alone", str(data_dir), log=lambda line: None)
+    together = json.loads((trained / "results.json").read_text())
+    assert {name: values[1:] for name, values in together["metrics"].items()} == alone["metrics"]
+
+
+def test_hyperparameter_lists_become_members(data_dir, tmp_path):
+    config = small_config(overrides=("hyper.learning_rate=0,0.01", "method.generator.hidden=8"))
+    results = run.train(config, tmp_path / "grid", str(data_dir), log=lambda line: None)
+    assert [(m["seed"], m["hyper"]["learning_rate"]) for m in results["members"]] == [
+        (0, 0.0), (1, 0.0), (0, pytest.approx(0.01)), (1, pytest.approx(0.01)),
+    ]  # fmt: skip
+    assert [entry["hyper"]["learning_rate"] for entry in results["statistics"]] == [0.0, pytest.approx(0.01)]
+    nll = results["metrics"]["heldout_nll"]
+    assert nll[2] < nll[0] and nll[3] < nll[1]  # at rate 0 nothing is learned
+
+
+def test_old_faithful_uses_all_folds_and_minutes(recordings, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    config = small_config("mdn", seeds=5, task="geyser", steps=160, overrides=("hyper.learning_rate=0.005",))
+    results = run.train(config, tmp_path / "geyser", str(recordings), log=lambda line: None)
+    # The best single Gaussian for all durations has deviation 1.15 minutes, so 1.56 nats.
+    assert all(value < 1.5 for value in results["metrics"]["heldout_nll"])
+    assert all(value < 30.0 for value in results["metrics"]["short_share[40,60)"])
+    assert results["ceiling"] is None
+
+
+class TestBadInput:
+    """One line on stderr that says what and how to mend it, exit code not 0, and nothing written."""
+
+    def refused(self, capsys, main, *argv):
+        code = call(main, *argv)
+        captured = capsys.readouterr().err.strip()
+        assert code not in (0, None)
+        assert len(captured.splitlines()) == 1 and captured.startswith("error: "), captured
+        return captured
+
+    @pytest.mark.parametrize(
+        ("argument", "message"),
+        [
+            ("--task=hyperbole", "value should be one of"),
+            ("--method=gan", "value should be one of"),
+            ("--seeds=0", "a positive integer"),
+            ("--seeds=-2", "a positive integer"),
+            ("--seeds=two", "flag --seeds=two"),
+            ("--steps=0", "a positive integer"),
+            ("--nonsense=1", "Unknown command line flag 'nonsense'"),
+            ("stray", "unexpected argument 'stray'"),
+            ("--set=method.bogus=1", "no such path; valid ones are"),
+            ("--set=train.batch_size=many", "expected a value of type int"),
+            ("--num_devices=999", "this machine has"),
+            ("--set=data.num_demonstrations=0", "needs at least 1 row"),
+        ],
+    )
+    def test_wrong_flags(self, capsys, tmp_path, data_dir, argument, message):
+        workdir = tmp_path / "run"
+        error = self.refused(capsys, train.main, f"--workdir={workdir}", f"--data_dir={data_dir}", argument)
+        assert message in error
+        assert not workdir.exists()
+
+    def test_workdir_that_cannot_be_made(self, capsys, tmp_path, data_dir):
+        (tmp_path / "file").write_text("x")
+        argv = (f"--workdir={tmp_path}/file/run", f"--data_dir={data_dir}", "--steps=1")
+        assert "give another --workdir" in self.refused(capsys, train.main, *argv)
+
+    def test_foreign_workdir_is_left_alone(self, capsys, tmp_path, data_dir):
+        (tmp_path / "thesis.tex").write_text("x")
+        argv = (f"--workdir={tmp_path}", f"--data_dir={data_dir}", "--steps=1")
+        assert "holds other files (thesis.tex)" in self.refused(capsys, train.main, *argv)
+        assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.tex"]
+
+    @pytest.mark.parametrize(
+        ("argument", "message"),
+        [
+            ("--method=explicit_bc", "hyper"),
+            ("--seeds=3", "num_seeds is 3 here and 2 there"),
+            ("--set=method.generator.num_components=7", "method.generator.num_components is 7 here and 3 there"),
+        ],
+    )
+    def test_workdir_of_another_run(self, capsys, trained, data_dir, argument, message):
+        before = {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
+        argv = ["--task=hyperbola", "--method=mdn", "--seeds=2", "--steps=40", "--checkpoint_every=16"]
+        argv += [f"--set={override}" for override in SMALL] + [f"--workdir={trained}", f"--data_dir={data_dir}"]
+        error = self.refused(capsys, train.main, *argv, argument)
+        assert "holds a run of another config" in error and message in error
+        assert before == {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
+
+    def test_checkpoint_of_another_run(self, capsys, trained, data_dir, tmp_path):
+        path = tmp_path / "mixed"
+        shutil.copytree(trained, path)
+        config = json.loads((path / "config.json").read_text())
+        config["num_seeds"] = 5
+        (path / "config.json").write_text(json.dumps(config))
+        error = self.refused(capsys, evaluate.main, f"--workdir={path}", f"--data_dir={data_dir}")
+        assert "checkpoint and config.json are of different runs" in error
+
+    def test_evaluate_needs_a_finished_run(self, capsys, tmp_path, trained, data_dir):
+        assert "--workdir is missing" in self.refused(capsys, evaluate.main)
+        assert "does not exist" in self.refused(capsys, evaluate.main, f"--workdir={tmp_path}/none")
+        error = self.refused(capsys, evaluate.main, f"--workdir={trained}", "--set=method.generator.num_components=9")
+        assert "evaluation may only change" in error
+
+    def test_damaged_config(self, capsys, trained, data_dir, tmp_path):
+        path = tmp_path / "damaged"
+        shutil.copytree(trained, path)
+        (path / "config.json").write_text('{"task_name": "hyper')
+        assert "config.json cannot be read" in self.refused(capsys, evaluate.main, f"--workdir={path}")
+
+    def test_missing_and_truncated_recordings(self, capsys, recordings, tmp_path):
+        workdir, folder = tmp_path / "run", tmp_path / "data"
+        folder.mkdir()
+        argv = ("--task=geyser", f"--workdir={workdir}", f"--data_dir={folder}")
+        assert "no geyser.csv" in self.refused(capsys, train.main, *argv)
+        text = (recordings / "geyser" / "geyser.csv").read_text()
+        (folder / "geyser.csv").write_text(text[: len(text) // 2])
+        assert "geyser.csv: " in self.refused(capsys, train.main, *argv)
+        (folder / "geyser.csv").write_text(text.replace("80,4.0166667", "80,nan"))
+        assert "row 1 is not finite" in self.refused(capsys, train.main, *argv)
+        assert not workdir.exists()
+
+
+def test_strict_json_has_no_nan():
+    assert strict({"a": [1.0, float("nan")], "b": np.float64("inf"), "c": np.arange(2)}) == {
+        "a": [1.0, None], "b": None, "c": [0, 1],
+    }  # fmt: skip
+
+
+def test_metrics_of_a_killed_process_are_cut_to_the_checkpoint(tmp_path):
+    directory = Workdir(tmp_path)
+    for step in (10, 20, 30):
+        directory.append_metrics({"step": step, "nll": np.asarray([1.0, np.nan])})
+    with directory.metrics.open("a") as file:
+        file.write('{"step": 40, "nl')
+    directory.keep_metrics_until(20)
+    assert directory.read_metrics() == [{"step": step, "nll": [1.0, None]} for step in (10, 20)]
+
+
+def test_a_member_that_diverges_is_named(data_dir, tmp_path):
+    lines = []
+    config = small_config(overrides=("hyper.learning_rate=0.001,1e30",))
+    results = run.train(config, tmp_path / "run", str(data_dir), log=lines.append)
+    assert sum("member 2 (seed 0) is no longer finite" in line for line in lines) == 1
+    assert not any("member 0" in line or "member 1 " in line for line in lines)
+    assert results["metrics"]["heldout_nll"][2] is None and results["metrics"]["heldout_nll"][0] is not None
+
+
+def _command(workdir, data_dir, method):
+    overrides = [*SMALL, *(TINY_NETWORK if method == "ebgan_mdn" else ())]
+    return [
+        sys.executable, "-m", "experiments.train", "--task=hyperbola", f"--method={method}", "--seeds=2", "--steps=96",
+        "--checkpoint_every=24", f"--workdir={workdir}", f"--data_dir={data_dir}", *(f"--set={o}" for o in overrides),
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_kill_at_any_moment_and_the_results_are_bitwise_the_same(tmp_path, data_dir):
+    """Real processes and SIGKILL: in the middle of saving, after a checkpoint, during evaluation."""
+    root = pathlib.Path(__file__).resolve().parents[1]
+    undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
+    env = os.environ | {"JAX_PLATFORMS": "cpu"}
+    subprocess.run(_command(undisturbed, data_dir, "ebgan_mdn"), cwd=root, env=env, check=True, capture_output=True)
+
+    checkpoints = disturbed / "checkpoints"
+    moments = {
+        "a first checkpoint is being written": lambda: checkpoints.exists() and any(checkpoints.iterdir()),
+        "a later checkpoint is complete": lambda: any(
+            entry.name.isdigit() and int(entry.name) >= 48 for entry in (checkpoints.iterdir() if checkpoints.exists() else ())
+        ),
+        "training is done and evaluation runs": lambda: (checkpoints / "96").exists(),
+    }
+    for moment, reached in moments.items():
+        process = subprocess.Popen(
+            _command(disturbed, data_dir, "ebgan_mdn"), cwd=root, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 120
+        while not reached():
+            assert process.poll() is None and time.monotonic() < deadline, moment
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        assert not (disturbed / "results.json").exists(), moment
+    subprocess.run(_command(disturbed, data_dir, "ebgan_mdn"), cwd=root, env=env, check=True, capture_output=True)
+    assert (disturbed / "results.json").read_bytes() == (undisturbed / "results.json").read_bytes()
+    assert (disturbed / "metrics.jsonl").read_bytes() == (undisturbed / "metrics.jsonl").read_bytes()
