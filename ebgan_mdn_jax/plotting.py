@@ -258,7 +258,7 @@ def _shade(figure, ax, arrays: Mapping[str, np.ndarray], name: str, plane: bool)
 
 def _bands(ax, arrays: Mapping[str, np.ndarray], color: str):
     """Component means as lines and +-1 standard deviation as bands along the observation; faint where a component weighs little."""
-    from matplotlib.collections import LineCollection, PolyCollection
+    from matplotlib.collections import LineCollection
     from matplotlib.colors import to_rgba
 
     obs, means = arrays["obs"][:, 0], arrays["means"][..., 0]
@@ -267,10 +267,11 @@ def _bands(ax, arrays: Mapping[str, np.ndarray], color: str):
     for k in range(means.shape[1]):
         weight = (weights[:-1, k] + weights[1:, k]) / 2
         low, middle, high = (np.stack([obs, means[:, k] + sign * spread[:, k]], -1) for sign in (-1, 0, 1))
-        quads = np.stack([low[:-1], low[1:], high[1:], high[:-1]], axis=1)
+        if not np.all(np.isfinite([low, high])):
+            continue
         faces, edges = (np.tile(to_rgba(color), (len(weight), 1)) for _ in range(2))
         faces[:, 3], edges[:, 3] = 0.45 * weight, np.minimum(1, 0.1 + weight)
-        ax.add_collection(PolyCollection(quads, facecolors=faces, linewidths=0, antialiaseds=False))
+        ax.pcolormesh(*np.stack([low, high]).transpose(2, 0, 1), faces[None], shading="flat")
         for line, width in ((low, 0.4), (high, 0.4), (middle, 0.8)):
             segments = np.stack([line[:-1], line[1:]], axis=1)
             ax.add_collection(LineCollection(segments, colors=edges, linewidths=width * (0.5 + weight)))

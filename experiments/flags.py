@@ -30,9 +30,13 @@ NUM_DEVICES = flags.DEFINE_integer("num_devices", 0, "Devices to use; 0: all tha
 PARALLEL = flags.DEFINE_enum(
     "parallel", None, ["seeds", "pmap"], "Spread members over devices, or each minibatch; default seeds."
 )
-CHECKPOINT_EVERY = flags.DEFINE_integer("checkpoint_every", None, "Steps between checkpoints; default 1000.", lower_bound=1)
+CHECKPOINT_EVERY = flags.DEFINE_integer(
+    "checkpoint_every", None, "Steps between checkpoints; default 1000.", lower_bound=1
+)
 SET = flags.DEFINE_multi_string(
-    "set", [], "Override as path=value, repeatable: method.num_negatives=64, hyper.energy_weight=0,1 (a grid of members)."
+    "set",
+    [],
+    "Override as path=value, repeatable: method.num_negatives=64, hyper.energy_weight=0,1 (a grid of members).",
 )
 
 

@@ -47,9 +47,7 @@ class Run(NamedTuple):
     folds: np.ndarray  # [S], which split of the data each member uses
 
 
-def build(
-    config: ExperimentConfig, data_dir: str | None = None, normalization: Normalization | None = None
-) -> Run:
+def build(config: ExperimentConfig, data_dir: str | None = None, normalization: Normalization | None = None) -> Run:
     """Load the data and build the method; ``normalization`` defaults to the data set's own."""
     task = TASKS[config.task_name]
     dataset = data.load(config.task_name, data_dir, config.data.num_demonstrations)
@@ -172,7 +170,9 @@ def evaluate(
     with checkpoint.open_manager(directory.checkpoints) as manager:
         step, item = checkpoint.restore_config(manager)
         saved = from_json(item["config"], f"checkpoint {directory.checkpoints}/{step}")
-        require(saved == config, f"{directory.path}: checkpoint and config.json are of different runs; train in a new one")
+        require(
+            saved == config, f"{directory.path}: checkpoint and config.json are of different runs; train in a new one"
+        )
         require(
             step == config.train.steps,
             f"{directory.path} is trained to step {step} of {config.train.steps}: finish it with experiments.train",
@@ -252,7 +252,9 @@ def _evaluate_members(run: Run, policy: Callable[[PyTree], Conditional], params:
 
     def one(params, seed, fold):
         key = jax.random.fold_in(jax.random.key(_EVALUATION_SEED), seed)
-        heldout, mask = jax.tree.map(lambda leaf: jnp.asarray(leaf)[fold], (run.dataset.heldout, run.dataset.heldout_mask))
+        heldout, mask = jax.tree.map(
+            lambda leaf: jnp.asarray(leaf)[fold], (run.dataset.heldout, run.dataset.heldout_mask)
+        )
         return run.task.evaluate(key, policy(params), heldout, mask, run.config.evaluation)
 
     members_per_step = choose_members_per_step(run.config, len(run.members), jax.devices()[:1])

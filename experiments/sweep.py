@@ -12,8 +12,10 @@ from ebgan_mdn_jax.types import require
 from experiments import flags
 from experiments.config import make_config
 from experiments.configs import CONFIGS
-from experiments.report import markdown_tables, report
+from experiments.provenance import record
+from experiments.report import report
 from experiments.run import train
+from experiments.tables import markdown_tables
 
 
 def main() -> None:
@@ -31,6 +33,7 @@ def main() -> None:
         )
         for run in CONFIGS[name]
     }
+    record(directory)
     for number, (run_name, config) in enumerate(configs.items(), start=1):
         print(f"[{number}/{len(configs)}] {run_name}, {config.num_seeds} seeds", flush=True)
         train(config, directory / run_name, flags.DATA_DIR.value, flags.NUM_DEVICES.value)

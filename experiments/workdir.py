@@ -33,7 +33,9 @@ class Workdir:
             self.path.mkdir(parents=True, exist_ok=True)
             require(os.access(self.path, os.W_OK), f"workdir {self.path} cannot be written: give another --workdir")
         except OSError as error:
-            raise InputError(f"workdir {self.path} cannot be made ({error.strerror}): give another --workdir") from error
+            raise InputError(
+                f"workdir {self.path} cannot be made ({error.strerror}): give another --workdir"
+            ) from error
         if not self.config.exists():
             strangers = sorted(entry.name for entry in self.path.iterdir() if not entry.name.endswith(".tmp"))
             require(

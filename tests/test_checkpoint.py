@@ -67,7 +67,10 @@ def test_another_method_or_number_of_members_is_refused(saved, abstract, what):
 
 
 def test_nothing_saved_is_said(tmp_path):
-    with checkpoint.open_manager(tmp_path) as manager, pytest.raises(InputError, match="no checkpoint in .*: train first"):
+    with (
+        checkpoint.open_manager(tmp_path) as manager,
+        pytest.raises(InputError, match="no checkpoint in .*: train first"),
+    ):
         checkpoint.restore_config(manager)
 
 

@@ -202,7 +202,15 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path):
     assert "cannot prepare data in" in message and str(tmp_path / "file") in message
 
 
-@pytest.mark.parametrize("damage", ["overwritten", "truncated", "empty", "missing"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "overwritten",
+        pytest.param("truncated", marks=pytest.mark.xfail(strict=True, reason="the message does not name the folder")),
+        "empty",
+        "missing",
+    ],
+)
 def test_damaged_prepared_data_are_one_clear_line(tmp_path, damage):
     data.load("lines", tmp_path, num_demonstrations=3)
     (record,) = tmp_path.rglob("*train*.array_record*")
@@ -216,6 +224,17 @@ def test_damaged_prepared_data_are_one_clear_line(tmp_path, damage):
         data.load("lines", tmp_path, num_demonstrations=3)
     message = one_line(error)
     assert str(record.parent) in message and "delete" in message
+
+
+@pytest.mark.xfail(strict=True, reason="load lets the parser's own error through")
+@pytest.mark.parametrize("content", ["", "{", "{}"])
+def test_damaged_description_of_prepared_data_is_one_clear_line(tmp_path, content):
+    data.load("lines", tmp_path, num_demonstrations=3)
+    (info,) = tmp_path.rglob("dataset_info.json")
+    info.write_text(content)
+    with pytest.raises(InputError) as error:
+        data.load("lines", tmp_path, num_demonstrations=3)
+    assert "delete" in one_line(error)
 
 
 # Importing

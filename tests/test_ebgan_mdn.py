@@ -140,6 +140,14 @@ def test_correct_proposal_takes_log_r_out_of_the_logits(family):
     assert float(positive) == pytest.approx(energies[0].mean(), rel=1e-5)
 
 
+@pytest.mark.xfail(
+    strict=True, reason="outside the box log r is minus infinity without the generator's part: the loss is NaN"
+)
+def test_correct_proposal_stays_finite_without_the_generator():
+    terms, _, weights = make_losses(correct_proposal=True)
+    assert np.isfinite(terms.energy(THETA, weights, BATCH, KEY, 0.0, FLOOR)[0])
+
+
 @pytest.mark.parametrize("energy_term", ["sampled", "all_components"])
 def test_generator_energy_is_the_expected_energy_of_draws(energy_term):
     """E |a - o|^2 under the mixture in closed form; over 2,000 equal rows, within 5 standard errors."""
@@ -193,6 +201,12 @@ def test_data_negatives_are_other_rows_never_the_own(numbered):
         counts = np.bincount(rows[:, row], minlength=B)
         assert counts[row] == 0
         assert scipy.stats.chisquare(np.delete(counts, row)).pvalue > 1e-6
+
+
+@pytest.mark.xfail(strict=True, reason="a batch of one row has no other rows: its own action becomes the negative")
+def test_data_negatives_need_a_second_row():
+    with pytest.raises((InputError, AssertionError)):
+        seen_by_energy(jax.tree.map(lambda x: x[:1], BATCH), negatives="data")
 
 
 @pytest.mark.parametrize(("num", "from_data"), [(6, 3), (7, 3), (1, 0)])
@@ -289,7 +303,9 @@ def test_a_step_descends_the_losses_in_order(stepper):
         (new.params.generator, weights, state.params.generator),
         (new.params.energy, energy, state.params.energy),
     ):
-        assert max(float(jnp.max(jnp.abs(a - b))) for a, b in zip(*map(jax.tree.leaves, (ours, old)), strict=True)) > 0.01
+        assert (
+            max(float(jnp.max(jnp.abs(a - b))) for a, b in zip(*map(jax.tree.leaves, (ours, old)), strict=True)) > 0.01
+        )
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-6), ours, reference)
     assert float(info.energy_loss) == pytest.approx(float(loss), rel=1e-5)
     assert float(info.alpha) == float(new.params.alpha) == pytest.approx(0.8)
@@ -382,7 +398,12 @@ def test_without_a_density_there_is_no_log_prob():
 )
 @pytest.mark.parametrize(
     "unknown",
-    [{"negatives": "data"}, {"negatives": "mixed"}, {"alpha_form": "logit"}, {"generator": generators.GeneratorConfig(latent_dim=1)}],
+    [
+        {"negatives": "data"},
+        {"negatives": "mixed"},
+        {"alpha_form": "logit"},
+        {"generator": generators.GeneratorConfig(latent_dim=1)},
+    ],
 )
 def test_a_proposal_without_density_is_refused(needs_proposal, unknown):
     with pytest.raises(InputError, match="needs the proposal's density") as error:

@@ -51,9 +51,27 @@ def test_nearest_mode_distance_by_hand():
 
 
 def test_coverage_refuses_other_ranks():
-    for samples, modes, mask in (((3, 2), (2, 2, 1), (2, 2)), ((3, 2, 1), (2, 2, 1), (2,)), ((3, 2, 1), (2, 2, 1), (2, 3))):
+    for samples, modes, mask in (
+        ((3, 2), (2, 2, 1), (2, 2)),
+        ((3, 2, 1), (2, 2, 1), (2,)),
+        ((3, 2, 1), (2, 2, 1), (2, 3)),
+    ):
         with pytest.raises(AssertionError):
             coverage.distances(jnp.zeros(samples), jnp.zeros(modes), jnp.ones(mask, bool))
+
+
+@pytest.mark.xfail(strict=True, reason="axes of samples are not checked against those of modes")
+@pytest.mark.parametrize("shape", [(3, 1, 2), (3, 4, 1)])
+def test_distances_refuse_to_broadcast(shape):
+    with pytest.raises(AssertionError):
+        coverage.distances(jnp.zeros(shape), jnp.zeros((2, 4, 2)), jnp.ones((2, 4), bool))
+
+
+@pytest.mark.xfail(strict=True, reason="axes are not checked against each other")
+@pytest.mark.parametrize(("samples", "grid"), [((5, 1), 10), ((5, 4), 11)])
+def test_w1_refuses_to_broadcast(samples, grid):
+    with pytest.raises(AssertionError):
+        divergences.wasserstein_1d(jnp.zeros(samples), jnp.arange(float(grid)), jnp.zeros((10, 4)))
 
 
 def test_action_grid_tiles_the_widened_box():
@@ -80,7 +98,9 @@ def test_kl_averages_observations_and_ignores_where_the_truth_is_zero():
     uniform = jnp.zeros((1_000, 1))
     half = jnp.where(grid < 0.5, jnp.log(2.0), -jnp.inf)
     both = jnp.concatenate([half, uniform], axis=1)
-    np.testing.assert_allclose(divergences.conditional_kl(both, jnp.zeros((1_000, 2)), volume), np.log(2) / 2, rtol=1e-4)
+    np.testing.assert_allclose(
+        divergences.conditional_kl(both, jnp.zeros((1_000, 2)), volume), np.log(2) / 2, rtol=1e-4
+    )
     # A policy that gives no mass to part of the truth is infinitely far.
     assert np.isposinf(divergences.conditional_kl(uniform, half, volume))
     # The truth need not be normalised on the grid; the policy must be.

@@ -23,7 +23,9 @@ def make(**fields):
     return generator, jax.jit(generator.init)(jax.random.key(0)), jnp.linspace(-1.0, 1.0, B)[:, None]
 
 
-@pytest.mark.parametrize(("covariance", "family"), [("isotropic", "gaussian"), ("full", "gaussian"), ("diagonal", "laplace")])
+@pytest.mark.parametrize(
+    ("covariance", "family"), [("isotropic", "gaussian"), ("full", "gaussian"), ("diagonal", "laplace")]
+)
 def test_log_prob_is_that_of_its_mixture_for_any_number_of_actions(covariance, family):
     generator, params, obs = make(covariance=covariance, family=family)
     action = jax.random.normal(jax.random.key(1), (2, 3, B, 2))

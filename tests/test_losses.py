@@ -71,7 +71,9 @@ def test_gradient_lowers_the_positive_and_raises_the_others():
     """Autodiff against the closed form: softmax of the logits, with opposite signs."""
     positive, negatives, generated = energies()
     gradient = jax.grad(lambda *e: jnp.sum(losses.info_nce(*e, 0.3)), argnums=(0, 1, 2))(positive, negatives, generated)
-    weights = np.exp(-np.concatenate([positive[None], negatives, generated[None]])) * np.r_[np.ones(N + 1), 0.3][:, None]
+    weights = (
+        np.exp(-np.concatenate([positive[None], negatives, generated[None]])) * np.r_[np.ones(N + 1), 0.3][:, None]
+    )
     weights /= weights.sum(0)
     np.testing.assert_allclose(gradient[0], 1 - weights[0], rtol=1e-4)
     np.testing.assert_allclose(gradient[1], -weights[1:-1], rtol=1e-4)

@@ -226,7 +226,9 @@ def test_data_units(module):
     action = normalization.action_to_data(data.action)
     key = jax.random.key(1)
     np.testing.assert_allclose(
-        outer.sample(key, params, obs, 4), normalization.action_to_data(inner.sample(key, params, data.obs, 4)), rtol=1e-4
+        outer.sample(key, params, obs, 4),
+        normalization.action_to_data(inner.sample(key, params, data.obs, 4)),
+        rtol=1e-4,
     )
     if inner.log_prob is not None:
         expected = inner.log_prob(params, data.obs, data.action) - np.log(3.0 * 0.5)
@@ -252,6 +254,9 @@ def test_tasks_and_methods_fit(module):
     for task in TASKS.values():
         method = module.make(module.Config(), task.spec, HORIZON)
         state = jax.eval_shape(method.init, jax.random.key(0))
-        data = Batch(jax.ShapeDtypeStruct((4, task.spec.obs_dim), jnp.float32), jax.ShapeDtypeStruct((4, task.spec.action_dim), jnp.float32))
+        data = Batch(
+            jax.ShapeDtypeStruct((4, task.spec.obs_dim), jnp.float32),
+            jax.ShapeDtypeStruct((4, task.spec.action_dim), jnp.float32),
+        )
         after, _ = jax.eval_shape(lambda s, b, m=method: m.step(s, b, m.hyper), state, data)
         chex.assert_trees_all_equal_shapes(state, after)

@@ -89,7 +89,10 @@ def test_density_integrates_to_one(covariance, family):
     assert float(jnp.sum(density)) * 0.04**2 == pytest.approx(1.0, abs=3e-3)
 
 
-@pytest.mark.parametrize("shape", [(5, DA), (DA,), (4, 1, DA)])
+BROADCASTS = pytest.mark.xfail(strict=True, reason="the last axis is not checked")
+
+
+@pytest.mark.parametrize("shape", [(5, DA), (DA,), (4, 1, DA), pytest.param((4, 1), marks=BROADCASTS)])
 def test_log_prob_refuses_actions_of_another_shape(shape):
     with pytest.raises(AssertionError):
         mixtures.log_prob(mixture_of("diagonal"), jnp.zeros(shape))
@@ -224,7 +227,10 @@ def test_component_mean_draws_the_means_by_weight():
 )
 @pytest.mark.parametrize("family", ["gaussian", "laplace"])
 def test_mode_is_the_mean_of_highest_mixture_density(weights, means, scales, expected, family):
-    log_weights, means, scales = jnp.log(jnp.asarray([weights])), *(jnp.asarray([x])[..., None] for x in (means, scales))
+    log_weights, means, scales = (
+        jnp.log(jnp.asarray([weights])),
+        *(jnp.asarray([x])[..., None] for x in (means, scales)),
+    )
     mode = mixtures.mode(mixtures.Mixture(log_weights, means, scales), family)
     assert mode.shape == (1, 1)
     np.testing.assert_allclose(mode, [[expected]], atol=2e-3)

@@ -18,11 +18,18 @@ from experiments.config import make_config
 from experiments.workdir import Workdir, strict
 
 SMALL = ("evaluation.num_inputs=20", "evaluation.num_quadrature=200", "evaluation.num_draws=50")
-TINY_NETWORK = ("method.generator.hidden=8", "method.energy_hidden=8", "method.num_negatives=4", "method.energy_steps=2")
+TINY_NETWORK = (
+    "method.generator.hidden=8",
+    "method.energy_hidden=8",
+    "method.num_negatives=4",
+    "method.energy_steps=2",
+)
 
 
 def small_config(method="mdn", seeds=2, task="hyperbola", steps=40, overrides=()):
-    return make_config(task, method, seeds, 0, (f"train.steps={steps}", "train.checkpoint_every=16", *SMALL, *overrides))
+    return make_config(
+        task, method, seeds, 0, (f"train.steps={steps}", "train.checkpoint_every=16", *SMALL, *overrides)
+    )
 
 
 def call(main, *argv):
@@ -92,9 +99,7 @@ def test_a_finished_run_is_not_trained_again(trained, data_dir):
 
 
 def test_a_seed_alone_gives_the_numbers_it_has_in_company(trained, data_dir, tmp_path):
-    config = make_config(
-        "hyperbola", "mdn", 1, 1, ("train.steps=40", "train.checkpoint_every=16", *SMALL)
-    )
+    config = make_config("hyperbola", "mdn", 1, 1, ("train.steps=40", "train.checkpoint_every=16", *SMALL))
     alone = run.train(config, tmp_path / "alone", str(data_dir), log=lambda line: None)
     together = json.loads((trained / "results.json").read_text())
     assert {name: values[1:] for name, values in together["metrics"].items()} == alone["metrics"]
@@ -260,13 +265,18 @@ def test_kill_at_any_moment_and_the_results_are_bitwise_the_same(tmp_path, data_
     moments = {
         "a first checkpoint is being written": lambda: checkpoints.exists() and any(checkpoints.iterdir()),
         "a later checkpoint is complete": lambda: any(
-            entry.name.isdigit() and int(entry.name) >= 48 for entry in (checkpoints.iterdir() if checkpoints.exists() else ())
+            entry.name.isdigit() and int(entry.name) >= 48
+            for entry in (checkpoints.iterdir() if checkpoints.exists() else ())
         ),
         "training is done and evaluation runs": lambda: (checkpoints / "96").exists(),
     }
     for moment, reached in moments.items():
         process = subprocess.Popen(
-            _command(disturbed, data_dir, "ebgan_mdn"), cwd=root, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            _command(disturbed, data_dir, "ebgan_mdn"),
+            cwd=root,
+            env=env,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         deadline = time.monotonic() + 120
         while not reached():

@@ -234,7 +234,8 @@ def evaluate(name, policy, keys=1, **changes):
 
 
 @pytest.mark.parametrize(
-    ("name", "ceiling"), [("hyperbola", 99.8), ("lines", 94.8), ("circle", None), ("parabola", None), ("inverse_sine", 91)]
+    ("name", "ceiling"),
+    [("hyperbola", 99.8), ("lines", 94.8), ("circle", None), ("parabola", None), ("inverse_sine", 91)],
 )
 def test_perfect_sampler_reaches_the_ceiling_and_no_more(name, ceiling):
     """TMC at S = 10, tau = 0.05; 1.2 % of draws fall outside tau, and modes that cross help each other."""
@@ -257,7 +258,9 @@ def test_perfect_sampler_of_the_grid_misses_few_centres():
     policy = TASKS["gaussian_grid"].conditional._replace(log_prob=None)
     fields = TASKS["gaussian_grid"].evaluation
     assert (fields.num_inputs, fields.num_samples, fields.tolerance) == (1, 3_000, 0.075)
-    amc = evaluate("gaussian_grid", policy, 30, num_inputs=1, num_samples=3_000, tolerance=0.075)["amc@S=3000,tau=0.075"]
+    amc = evaluate("gaussian_grid", policy, 30, num_inputs=1, num_samples=3_000, tolerance=0.075)[
+        "amc@S=3000,tau=0.075"
+    ]
     missed = (1 - h) ** 3_000
     assert np.mean(amc) == pytest.approx(49 * (1 - missed), abs=5 * np.sqrt(49 * missed / 30))
 
@@ -323,7 +326,9 @@ def test_short_share_averages_by_bin_of_waiting():
 
 
 def geyser_metrics(policy, mask):
-    heldout = Batch(jnp.asarray([[50.0], [65.0], [75.0], [90.0], [90.0]]), jnp.asarray([[4.0], [4.5], [2.0], [2.0], [4.0]]))
+    heldout = Batch(
+        jnp.asarray([[50.0], [65.0], [75.0], [90.0], [90.0]]), jnp.asarray([[4.0], [4.5], [2.0], [2.0], [4.0]])
+    )
     config = EvaluationConfig(num_draws=8)
     return jax.jit(lambda key: geyser.evaluate(key, policy, heldout, mask, config))(jax.random.key(0))
 
@@ -346,7 +351,9 @@ def test_geyser_metrics_of_a_known_policy():
 
 
 def test_geyser_metrics_leave_padding_out():
-    policy = Conditional(lambda key, obs, num: jnp.full((num, obs.shape[0], 1), 4.0), lambda obs, action: -obs[:, 0] / 10)
+    policy = Conditional(
+        lambda key, obs, num: jnp.full((num, obs.shape[0], 1), 4.0), lambda obs, action: -obs[:, 0] / 10
+    )
     metrics = geyser_metrics(policy, jnp.asarray([True, True, False, True, False]))
     assert np.isnan(metrics["short_share[70,80)"])  # the bin is empty, and leaves the error alone
     assert float(metrics["short_share_error"]) == pytest.approx((0 + 0 + 100) / 3)

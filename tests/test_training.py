@@ -84,7 +84,9 @@ def test_chunk_runs_each_member_on_its_fold_and_averages_info():
     group = members.make_members(method, [0, 1], {"total": [1.0, 10.0]})
     data = Batch(*(jnp.stack([x, x + 100.0]) for x in numbered(8)))
     states = members.init_states(method, group.seed)
-    states, info = loop.make_chunk(method, batch_size=4)(states, group.hyper, np.asarray([0, 1, 0, 1]), data, np.int32(4))
+    states, info = loop.make_chunk(method, batch_size=4)(
+        states, group.hyper, np.asarray([0, 1, 0, 1]), data, np.int32(4)
+    )
     two_epochs = 2 * np.asarray([28.0, 828.0])
     np.testing.assert_allclose(states.params.total, [*two_epochs, *(10 * two_epochs)])
     np.testing.assert_allclose(info.total, [1.5] * 4)

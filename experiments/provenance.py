@@ -1,0 +1,59 @@
+"""Where numbers come from: command, code and hardware, recorded beside the runs of a sweep."""
+
+import importlib.metadata
+import os
+import pathlib
+import platform
+import shlex
+import subprocess
+import sys
+from typing import Any
+
+import jax
+
+from experiments.workdir import read_json, write_json
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy")
+
+
+def record(directory: pathlib.Path) -> None:
+    """Write ``provenance.json``, or add this launch to it where another commit or machine already worked on the sweep."""
+    path = directory / "provenance.json"
+    launches = read_json(path)["launches"] if path.exists() else []
+    launch = _launch()
+    if launch not in launches:
+        directory.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"launches": [*launches, launch]})
+
+
+def _launch() -> dict[str, Any]:
+    command = ["python", "-m", f"experiments.{pathlib.Path(sys.argv[0]).stem}", *sys.argv[1:]]
+    return {
+        "command": shlex.join(command),
+        "commit": _commit(),
+        "hardware": f"{_cpu()}, {os.cpu_count()} cores; {len(jax.devices())} x {jax.devices()[0].device_kind}",
+        "python": platform.python_version(),
+        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+    }
+
+
+def _commit() -> str:
+    """The checkout's commit, with "-dirty" if code was not committed; "unknown" outside a checkout."""
+    root = pathlib.Path(__file__).resolve().parents[1]
+
+    def git(*arguments):
+        return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        code = git("status", "--porcelain", "--", "ebgan_mdn_jax", "experiments", ":!experiments/results")
+        return git("rev-parse", "--short=12", "HEAD") + ("-dirty" if code else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _cpu() -> str:
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

@@ -1,0 +1,86 @@
+"""Publish a finished sweep: its CSV files into ``experiments/results/<config>/``, its tables into the README.
+
+    python -m experiments.publish --config=hyperbola
+
+Refuses numbers that cannot be traced: from several commits, or from code that was not committed.
+"""
+
+import csv
+import pathlib
+import re
+import shutil
+
+from ebgan_mdn_jax.types import require
+from experiments import flags
+from experiments.configs import CONFIGS
+from experiments.summary import Row, read_rows
+from experiments.tables import markdown_table, markdown_tables
+from experiments.workdir import read_json, write_text
+
+RESULTS = pathlib.Path(__file__).with_name("results")
+README = pathlib.Path(__file__).resolve().parents[1] / "README.md"
+_FILES = ("table.csv", "members.csv", "provenance.json")
+
+
+def publish(name: str, directory: pathlib.Path) -> None:
+    """Copy the files of the sweep ``name`` in ``directory`` and renew its block in the README."""
+    for file in _FILES:
+        require((directory / file).is_file(), f"{directory / file} does not exist: finish the sweep first")
+    launches = read_json(directory / "provenance.json")["launches"]
+    commits = sorted({launch["commit"] for launch in launches})
+    require(
+        len(commits) == 1 and not commits[0].endswith("-dirty") and commits[0] != "unknown",
+        f"{directory}: made by {', '.join(commits)}; publish only runs of one commit with nothing uncommitted",
+    )
+    (RESULTS / name).mkdir(parents=True, exist_ok=True)
+    for file in _FILES:
+        shutil.copyfile(directory / file, RESULTS / name / file)
+    write_text(README, renew(README.read_text()))
+
+
+def renew(readme: str) -> str:
+    """The README's text with every block ``<!-- results: name -->`` ... ``<!-- end -->`` rendered from the committed CSV."""
+    pattern = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+    return pattern.sub(lambda match: match[1] + block(match[2]) + match[3], readme)
+
+
+def block(name: str) -> str:
+    """Tables and origin of one published sweep, with a comparison where ``reference.csv`` holds numbers of others."""
+    folder = RESULTS / name
+    launch = read_json(folder / "provenance.json")["launches"][0]
+    rows = read_rows(folder / "table.csv")
+    parts = [markdown_tables(rows)]
+    if (folder / "reference.csv").is_file():
+        parts.append(comparison(folder / "reference.csv", rows))
+    parts.append(
+        f"`{launch['command']}` at commit {launch['commit']} on {launch['hardware']} (jax {launch['versions']['jax']}); "
+        f"[summary](experiments/results/{name}/table.csv), [every seed](experiments/results/{name}/members.csv)."
+    )
+    return "\n".join(parts) + "\n"
+
+
+def comparison(path: pathlib.Path, rows: list[Row]) -> str:
+    """Our medians beside the paper's numbers and those of the authors' code."""
+    ours = {(row.run, row.metric): row for row in rows}
+    lines = []
+    with path.open(newline="") as file:
+        for reference in csv.DictReader(file):
+            row = ours[reference["run"], reference["metric"]]
+            low, high = reference["code_min"], reference["code_max"]
+            code = f"{low} to {high}" if low else "\u2013"
+            here = f"{row.median:.3g} ({row.min:.3g} to {row.max:.3g})"
+            lines.append([reference["run"], reference["metric"], reference["paper"] or "\u2013", code, here])
+    header = ["run", "metric", "paper, one number", "authors' code, 3 seeds", "ours, median (min to max)"]
+    return markdown_table(header, lines) + "\n"
+
+
+def main() -> None:
+    """Publish one sweep."""
+    name = flags.CONFIG.value
+    require(name is not None, f"--config is missing: expected one of {', '.join(CONFIGS)}")
+    publish(name, pathlib.Path(flags.WORKDIR.value or f"runs/{name}"))
+    print(f"published {RESULTS / name}")
+
+
+if __name__ == "__main__":
+    flags.run(main)

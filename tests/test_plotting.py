@@ -1,0 +1,153 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib")
+
+from ebgan_mdn_jax import plotting
+
+
+def curve_arrays(num_components=2, num_members=2):
+    """A mixture around +-obs, its exact density, and an energy of the same shape with an offset per observation."""
+    rng = np.random.default_rng(0)
+    obs = np.linspace(-1, 1, 9)[:, None]
+    actions = np.linspace(-1.3, 1.3, 41)[:, None]
+    means = np.stack([obs, -obs][:num_components], axis=1)
+    density = np.exp(-0.5 * ((actions[:, :, None] - means[None, :, :, 0]) / 0.2) ** 2).mean(-1)
+    with np.errstate(divide="ignore"):
+        log_prob = np.log(density * (density > 1e-12))
+    return {
+        "train_obs": rng.uniform(-1, 1, (30, 1)),
+        "train_action": rng.uniform(-1, 1, (30, 1)),
+        "obs": obs,
+        "samples": rng.uniform(-1, 1, (num_members, 5, 9, 1)),
+        "actions": actions,
+        "energy": -np.log(density + 1e-9) + 100 * obs[:, 0],
+        "log_prob": log_prob,
+        "log_weights": np.full((9, num_components), -np.log(num_components)),
+        "means": means,
+        "scales": np.full((9, num_components, 1), 0.2),
+    }
+
+
+def plane_arrays():
+    rng = np.random.default_rng(1)
+    side = np.linspace(-2, 2, 11)
+    actions = np.stack(np.meshgrid(side, side, indexing="ij"), -1).reshape(-1, 2)
+    return {
+        "train_obs": np.zeros((40, 2)),
+        "train_action": rng.normal(size=(40, 2)),
+        "obs": np.zeros((1, 2)),
+        "samples": rng.normal(size=(1, 50, 1, 2)),
+        "actions": actions,
+        "energy": 3 * actions[:, :1] + 0 * actions[:, 1:],
+        "log_weights": np.log([[0.7, 0.3]]),
+        "means": np.array([[[0.0, 1.0], [1.0, -1.0]]]),
+        "scale_trils": np.array([[[[2.0, 0.0], [1.0, 0.5]], [[1.0, 0.0], [0.0, 1.0]]]]),
+    }
+
+
+AXES = ("observation (m)", "action (m)")
+
+
+def test_needs_neither_jax_nor_pyplot():
+    code = "import sys, ebgan_mdn_jax.plotting as p, numpy as np; assert not {'jax', 'matplotlib'} & set(sys.modules);"
+    code += "p.png(p.curves_figure(np.arange(3), {'nll': np.ones((3, 2))}, {'': [0, 1]}));"
+    code += "assert not {'jax', 'matplotlib.pyplot'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_geometry():
+    assert plotting.geometry(curve_arrays()) == "curve"
+    assert plotting.geometry(plane_arrays()) == "plane"
+    assert plotting.geometry({"obs": np.zeros((5, 2)), "train_action": np.zeros((3, 2))}) is None
+
+
+def test_samples_have_a_row_per_run_and_a_panel_per_member():
+    arrays = curve_arrays()
+    arrays["samples"][1, 0, :, 0] = np.nan
+    arrays["samples"][1, 1, :, 0] = 50.0
+    alone = curve_arrays(num_members=1)
+    figure = plotting.samples_figure(
+        [plotting.Samples("mdn", arrays, ["seed 0", "seed 1"]), plotting.Samples("bc", alone, ["seed 0"])], AXES
+    )
+    first, second = figure.subfigs
+    assert first.get_suptitle() == "mdn" and second.get_suptitle() == "bc"
+    assert [ax.get_title() for ax in first.axes] == ["seed 0", "seed 1"]
+    assert second.axes[0].get_xlabel() == AXES[0] and first.axes[0].get_ylabel() == AXES[1]
+    assert not second.axes[1].axison
+    demonstrations, samples = first.axes[0].collections
+    np.testing.assert_array_equal(np.sort(demonstrations.get_offsets()[:, 1]), np.sort(arrays["train_action"][:, 0]))
+    # Every sample lies at its own observation.
+    expected = np.stack([np.broadcast_to(arrays["obs"], (5, 9, 1)), arrays["samples"][0]], -1).reshape(-1, 2)
+    np.testing.assert_array_equal(samples.get_offsets(), expected)
+    assert not first.axes[0].texts
+    assert first.axes[1].texts[0].get_text() == "40 % of samples outside"  # 2 of 5: one diverged, one is not finite
+    assert plotting.png(figure).startswith(b"\x89PNG")
+
+
+def test_energy_is_drawn_above_its_minimum_and_clipped():
+    figure = plotting.landscape_figure(curve_arrays(), AXES)
+    energy, density, *bars = figure.axes
+    mesh = energy.collections[0].get_array()
+    np.testing.assert_allclose(mesh.min(axis=0), 0, atol=1e-9)  # the offset per observation is gone
+    assert mesh.max() == plotting.NATS_SHOWN
+    assert bars[0].get_yticklabels()[-1].get_text() == "\u226510"
+    values = density.collections[0].get_array()
+    assert np.isfinite(values).all() and values.min() == np.floor(values.max()) - plotting.NATS_SHOWN
+    assert bars[1].get_yticklabels()[0].get_text().startswith("\u2264\u2212")
+    assert all("nats" in bar.get_ylabel() for bar in bars)
+    assert (
+        len(density.collections) == 1 and len(energy.collections) == 1 + 2 * 4
+    )  # a band and three lines per component
+    assert plotting.png(figure) == plotting.png(plotting.landscape_figure(curve_arrays(), AXES))
+
+
+def test_methods_with_less_show_what_they_have():
+    arrays = curve_arrays()
+    only_density = {name: value for name, value in arrays.items() if name != "energy"}
+    titles = [ax.get_title() for ax in plotting.landscape_figure(only_density, AXES).axes[:2]]
+    assert titles == ["demonstrations and mixture components", "log density of the policy"]
+    bare = {name: arrays[name] for name in ("train_obs", "train_action", "obs", "samples")}
+    assert plotting.landscape_figure(bare, AXES) is None
+
+
+def test_plane_is_not_transposed_and_ellipses_follow_the_covariance():
+    arrays = plane_arrays()
+    (ax, _) = plotting.landscape_figure(arrays, AXES).axes
+    mesh = ax.collections[0].get_array().reshape(11, 11)
+    assert (
+        np.all(np.diff(mesh[0]) >= 0) and mesh[0, 0] < mesh[0, -1]
+    )  # energy grows with the first action: to the right
+    np.testing.assert_array_equal(mesh[0], mesh[-1])
+    ellipse = ax.lines[0].get_xydata() - arrays["means"][0, 0]
+    covariance = arrays["scale_trils"][0, 0] @ arrays["scale_trils"][0, 0].T
+    distance = np.einsum("ni,ij,nj->n", ellipse, np.linalg.inv(covariance), ellipse)
+    np.testing.assert_allclose(distance, 1, rtol=1e-9)
+
+
+def test_figures_survive_a_diverged_member():
+    for arrays in (curve_arrays(), plane_arrays()):
+        broken = {
+            name: np.full_like(value, np.nan) if name not in ("train_obs", "train_action", "obs", "actions") else value
+            for name, value in arrays.items()
+        }
+        assert plotting.png(plotting.landscape_figure(broken, AXES)).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("num_groups", [1, 3, 9])
+def test_curves_show_members_and_medians(num_groups):
+    values = np.arange(4.0)[:, None] + np.arange(2.0 * num_groups) ** 2
+    values[1, 0] = np.nan
+    values[3] = np.nan
+    groups = {f"w={i}": [2 * i, 2 * i + 1] for i in range(num_groups)}
+    figure = plotting.curves_figure(np.arange(4), {"nll": values, "mse": values}, groups)
+    assert [ax.get_title() for ax in figure.axes] == ["nll", "mse"]
+    assert [ax.get_ylabel() for ax in figure.axes] == ["nats", "action units squared"]
+    lines = figure.axes[0].lines
+    assert len(lines) == 3 * num_groups
+    np.testing.assert_allclose(lines[2].get_ydata(), [0.5, 2, 2.5, np.nan])
+    assert len(figure.legends) == (num_groups > 1)
+    plotting.png(figure, dpi=50)

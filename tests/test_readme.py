@@ -1,0 +1,76 @@
+"""The README keeps its word: its example runs, its tables are those of the registries and of the committed CSV files."""
+
+import pathlib
+import re
+import tomllib
+
+import pytest
+
+from ebgan_mdn_jax.methods import METHODS
+from ebgan_mdn_jax.tasks import TASKS
+from experiments import publish
+from experiments.configs import CONFIGS
+from experiments.summary import read_rows
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def section(title):
+    return README.split(f"## {title}\n")[1].split("\n## ")[0]
+
+
+def test_tables_list_the_registries():
+    assert re.findall(r"^\| `(\w+)` \|", section("Methods"), re.MULTILINE) == list(METHODS)
+    rows = [line.split("|")[1] for line in section("Tasks").splitlines() if line.startswith("| `")]
+    assert [name for row in rows for name in re.findall(r"`(\w+)`", row)] == list(TASKS)
+
+
+def test_published_tables_are_rendered_from_the_committed_files():
+    assert publish.renew(README) == README
+    for name in re.findall(r"<!-- results: (\w+) -->", README):
+        assert name in CONFIGS
+
+
+def test_every_config_says_how_to_run_it():
+    for path in (ROOT / "experiments" / "configs").glob("*.py"):
+        if path.stem not in ("__init__", "base"):
+            text = path.read_text()
+            assert f"python -m experiments.sweep --config={path.stem}" in text
+            assert all(f"{word}:" in text for word in ("Seeds", "Expected", "Run time"))
+
+
+def test_ci_runs_the_readme_command():
+    commands = [line for line in README.splitlines() if line.endswith("-m pytest")]
+    assert commands == ['pip install -e ".[plots,test]" && python -m pytest']
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert {"plots", "test", "dev", "cuda", "tpu"} <= set(extras)
+    assert "pytest$' README.md" in (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.mark.parametrize("run", ["hyperbola-mdn", "hyperbola-ebgan_mdn"])
+@pytest.mark.parametrize("metric", ["tmc@S=10,tau=0.05", "amc@S=10,tau=0.05", "precision", "kl"])
+def test_published_hyperbola_agrees_with_the_authors_code(run, metric):
+    """Medians of 16 seeds lie within the range of 3 seeds of the authors' code, widened by itself on each side."""
+    check_against_reference(read_rows(publish.RESULTS / "hyperbola" / "table.csv"), run, metric)
+
+
+def check_against_reference(rows, run, metric):
+    import csv
+
+    with (publish.RESULTS / "hyperbola" / "reference.csv").open(newline="") as file:
+        reference = next(row for row in csv.DictReader(file) if (row["run"], row["metric"]) == (run, metric))
+    low, high = float(reference["code_min"]), float(reference["code_max"])
+    median = next(row.median for row in rows if (row.run, row.metric) == (run, metric))
+    assert low - (high - low) <= median <= high + (high - low)
+
+
+@pytest.mark.slow
+def test_the_example_runs():
+    """Word for word, with fewer steps."""
+    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1]
+    assert 20 <= len(code.splitlines()) <= 30
+    names = {}
+    exec(code.replace("800", "50"), names)
+    assert names["samples"].shape == (16, 10, 3, 1)
+    assert names["info"].nll.shape == (16,)

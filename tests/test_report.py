@@ -1,0 +1,211 @@
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("jinja2")
+
+from test_plotting import curve_arrays, plane_arrays
+
+from ebgan_mdn_jax.evaluation.statistics import summarize as over_seeds
+from ebgan_mdn_jax.types import InputError
+from experiments import report as reports
+from experiments import summary, tables
+
+KL = {"mdn": [0.1, 0.12, 0.11], "ebgan_mdn": [0.3, 0.33, 0.31], "explicit_bc": None}
+
+
+def strict(values):
+    return [float(x) if np.isfinite(x) else None for x in values]
+
+
+def write_run(path, task="hyperbola", method="mdn", metrics=None, hyper=None, seeds=3, arrays=None):
+    """A finished run as the trainer leaves it; ``hyper`` is a grid over one name."""
+    path.mkdir(parents=True)
+    name, values = next(iter(hyper.items())) if hyper else (None, [None])
+    members = [
+        {"seed": s, "hyper": {"unused": 1.0} | ({name: v} if hyper else {})} for v in values for s in range(seeds)
+    ]
+    metrics = metrics or {"kl": [0.1, 0.2, 0.3]}
+    statistics = []
+    for i, value in enumerate(values):
+        mine = slice(i * seeds, (i + 1) * seeds)
+        of_setting = {m: over_seeds(np.array(column, float)[mine], 100) for m, column in metrics.items()}
+        of_setting = {m: dict(zip(s, strict(s.values()), strict=True)) for m, s in of_setting.items()}
+        statistics.append({"hyper": {name: value} if hyper else {}, "metrics": of_setting})
+    results = {
+        "task": task,
+        "method": method,
+        "members": members,
+        "metrics": {m: strict(np.array(column, float)) for m, column in metrics.items()},
+        "training": {"nll": [float(i) for i in range(len(members))]},
+        "ceiling": {"kl": dict.fromkeys(summary.STATISTICS, 0.0)} if "kl" in metrics else None,
+        "statistics": statistics,
+    }
+    (path / "results.json").write_text(json.dumps(results))
+    (path / "config.json").write_text(json.dumps({"task_name": task, "note": "<b>&"}))
+    rows = [{"step": step, "nll": [None] + [1.0 / step] * (len(members) - 1)} for step in (10, 20, 30)]
+    (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    np.savez(path / "arrays.npz", **(curve_arrays() if arrays is None else arrays))
+    return path
+
+
+def test_report_of_one_run(tmp_path):
+    page = reports.report(write_run(tmp_path / "run"))
+    assert page == tmp_path / "run" / "report.html"
+    assert {p.name for p in page.parent.iterdir()} == {
+        *(
+            "results.json",
+            "config.json",
+            "metrics.jsonl",
+            "arrays.npz",
+            "report.html",
+            "table.csv",
+            "members.csv",
+            "figures",
+        )
+    }
+    figures = sorted(p.name for p in (page.parent / "figures").iterdir())
+    assert figures == ["hyperbola_run_curves.png", "hyperbola_run_landscape.png", "hyperbola_samples.png"]
+    html = page.read_text()
+    assert html.count("data:image/png;base64,") == 3
+    assert html.count("<img") == html.count('alt="') == 3
+    assert "exact sampler (ceiling)" in html and "n=3 seeds" in html
+    # Written again it is the same, byte for byte.
+    assert reports.report(page.parent).read_text() == html
+
+
+def test_page_is_self_contained_and_escaped(tmp_path):
+    write_run(tmp_path / "a<script>alert(1)</script>".replace("/", "_"), method="mdn")
+    write_run(tmp_path / "b&c", method="mdn")
+    html = reports.report(tmp_path).read_text()
+    assert "<script" not in html and "a&lt;script&gt;" in html and "b&amp;c" in html
+    assert "&lt;b&gt;&amp;" in html  # from config.json
+    text = re.sub(r"base64,[A-Za-z0-9+/=]+", "", html)
+    assert not re.search(r"https?:|//|@import|url\(|<link|<script", text)
+    assert all(re.fullmatch(r"[\w.-]+", path.name) for path in (tmp_path / "figures").iterdir())
+
+
+def test_sweep_lists_unfinished_and_tells_runs_of_one_method_apart(tmp_path):
+    write_run(tmp_path / "low", hyper={"learning_rate": [1e-4, 1e-3]}, metrics={"kl": [1, 2, 3, 4, 5, 6.0]})
+    write_run(tmp_path / "high")
+    write_run(tmp_path / "grid", task="gaussian_grid", method="ebgan_mdn", arrays=plane_arrays())
+    (tmp_path / "late").mkdir()
+    (tmp_path / "late" / "config.json").write_text("{}")
+    (tmp_path / "notes").mkdir()
+    html = reports.report(tmp_path).read_text()
+    assert "unfinished: late." in html and "notes" not in html
+    first, second = tables.tables(summary.summarize(summary.load_runs(tmp_path)[0]))
+    assert (first.task, second.task) == ("gaussian_grid", "hyperbola")
+    assert [name for name, _ in first.rows] == ["ebgan_mdn", "exact sampler (ceiling)"]
+    names = [name for name, _ in second.rows]
+    assert names[:3] == ["mdn (high)", "mdn (low), learning_rate=0.0001", "mdn (low), learning_rate=0.001"]
+    assert reports.member_titles(summary.load_runs(tmp_path / "low")[0][0])[3] == "seed 0\nlearning_rate=0.001"
+
+
+def test_csv_holds_every_number(tmp_path):
+    path = write_run(tmp_path / "run", hyper={"w": [0.0, 1.0]}, metrics={"kl": [1, 2, 3, 4, 5, np.nan]})
+    reports.report(path)
+    rows = summary.read_rows(path / "table.csv")
+    assert rows == summary.summarize(summary.load_runs(path)[0])
+    assert rows[0][:8] == ("hyperbola", "run", "mdn", "w=0", "kl", 3, 2.0, 2.0)
+    assert rows[1].mean is None and rows[1].hyper == "w=1"  # one seed of this setting is not finite
+    assert rows[2].method == summary.CEILING and rows[2].num_seeds is None
+    with open(path / "members.csv", newline="") as file:
+        members = list(csv.DictReader(file))
+    kl = [(row["seed"], row["hyper"], row["value"]) for row in members if row["metric"] == "kl"]
+    assert kl[0] == ("0", "w=0", "1.0") and kl[5] == ("2", "w=1", "")
+    assert [float(row["value"]) for row in members if row["metric"] == "training/nll"] == list(range(6))
+    (path / "other.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match="other.csv"):
+        summary.read_rows(path / "other.csv")
+
+
+def row(method, mean, low, high, metric="kl", seeds=5):
+    return summary.Row("t", method, method, "", metric, seeds, mean, mean, mean, low, high, low, high)
+
+
+@pytest.mark.parametrize(
+    ("metric", "rows", "best"),
+    [
+        ("kl", [(0.1, 0.05, 0.15), (0.3, 0.2, 0.4)], [True, False]),
+        ("kl", [(0.1, 0.05, 0.25), (0.3, 0.2, 0.4)], [False, False]),  # overlap
+        ("tmc@S=10,tau=0.05", [(90, 88, 92), (97, 95, 99)], [False, True]),
+        ("short_share[40,60)", [(90, 88, 92), (97, 95, 99)], [False, False]),  # neither way is better
+        ("kl", [(0.1, None, None), (0.3, 0.2, 0.4)], [False, False]),  # one seed: nothing is known
+        ("kl", [(0.1, 0.05, 0.15), (None, None, None)], [False, False]),  # nothing to compare with
+    ],
+)
+def test_best_is_bold_only_where_intervals_part(metric, rows, best):
+    rows = [row(f"m{i}", *values, metric=metric) for i, values in enumerate(rows)]
+    ceiling = row(summary.CEILING, 0.0, 0.0, 0.0, metric, None)
+    (table,) = tables.tables([*rows, ceiling])
+    assert [cells[0].best for _, cells in table.rows] == [*best, False]
+
+
+def test_markdown():
+    rows = [row("mdn", 0.1, 0.05, 0.15), row("ebgan_mdn", 0.34, 0.3, 0.4), row("ebgan_mdn", 97.5, 95, 99, "tmc@S=10")]
+    text = tables.markdown_tables(rows)
+    assert text.splitlines()[:6] == [
+        "### t",
+        "",
+        "| method    |        tmc@S=10 \u2191 |                  kl \u2193 |",
+        "| --------- | ----------------: | --------------------: |",
+        "| mdn       |                 \u2013 | **0.10** [0.05, 0.15] |",
+        "| ebgan_mdn | 97.5 [95.0, 99.0] |     0.34 [0.30, 0.40] |",
+    ]
+    assert "n=5 seeds" in text
+    assert tables.markdown_table(["a", "b"], [["x|y", "1"]]).splitlines()[2] == "| x\\|y |   1 |"
+
+
+def test_results_table_takes_what_the_evaluator_returns():
+    nan = float("nan")
+    one = {"mean": -0.001, "iqm": 1.0, "median": 1.0, "low": nan, "high": nan, "min": 1.0, "max": 1.0}
+    results = {
+        "task": "geyser",
+        "method": "mdn",
+        "members": [{"seed": 0, "hyper": {"w": 1.0}}],
+        "metrics": {"heldout_nll": np.array([1.0])},
+        "ceiling": None,
+        "statistics": [{"hyper": {}, "metrics": {"heldout_nll": one | {"mean": 1.0}, "kl": dict.fromkeys(one, nan)}}],
+    }
+    text = tables.results_table(results)
+    assert "not finite" in text and "| mdn " in text and "n=1 seed " in text and "[" not in text.splitlines()[4]
+
+
+def test_what_is_missing_or_damaged_is_named(tmp_path):
+    with pytest.raises(InputError, match="nowhere: no such folder"):
+        reports.report(tmp_path / "nowhere")
+    (tmp_path / "sweep" / "late" / "checkpoints").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"sweep: no results.json here or in a sub-folder \(1 unfinished: late\)"):
+        reports.report(tmp_path / "sweep")
+    run = write_run(tmp_path / "run")
+    whole = (run / "results.json").read_text()
+    for damaged in (whole[:50], "[]", "{}", whole.replace('"iqm"', '"x"'), whole.replace('"seed": 0', '"x": 0')):
+        (run / "results.json").write_text(damaged)
+        with pytest.raises(InputError, match=r"run/results.json: damaged") as caught:
+            reports.report(run)
+        assert "\n" not in str(caught.value)
+    (run / "results.json").write_text(whole)
+    for name, content in (("arrays.npz", b"PK nonsense"), ("metrics.jsonl", b'{"step": 1'), ("metrics.jsonl", b"")):
+        before = (run / name).read_bytes()
+        (run / name).write_bytes(content)
+        with pytest.raises(InputError, match=name):
+            reports.report(run)
+        (run / name).unlink()
+        with pytest.raises(InputError, match=name):
+            reports.report(run)
+        (run / name).write_bytes(before)
+    assert not (run / "report.html").exists() and not (run / "figures").exists()
+    (run / "config.json").unlink()
+    with pytest.raises(InputError, match="config.json"):
+        reports.report(run)
+
+
+def test_extra_that_is_not_installed_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install 'ebgan_mdn_jax\[plots\]'"):
+        reports.report(write_run(tmp_path / "run"))
