@@ -92,7 +92,7 @@ def samples_figure(rows: Sequence[Samples], axes: tuple[str, str]):
         for ax, title, drawn in zip(panels, row.members, row.arrays["samples"], strict=False):
             drawn = _points(row.arrays, drawn)
             _demonstrations(ax, points)
-            ax.scatter(drawn[:, 0], drawn[:, 1], s=2.5, color=BLUE, alpha=0.6, linewidths=0, label="samples")
+            ax.scatter(drawn[:, 0], drawn[:, 1], s=2.5, color=BLUE, alpha=0.5, linewidths=0, label="samples")
             ax.set(title=title, xlim=limits[0], ylim=limits[1], xlabel=axes[0] if index == len(rows) - 1 else "")
             ax.locator_params(nbins=6)
             inside = [(drawn[:, i] >= limits[i][0]) & (drawn[:, i] <= limits[i][1]) for i in range(2)]
@@ -219,7 +219,7 @@ def _limits(values: np.ndarray, pad: float = 0.12) -> tuple[float, float]:
 
 def _demonstrations(ax, points: np.ndarray):
     points = points[:: -(-len(points) // MAX_POINTS)]
-    ax.scatter(points[:, 0], points[:, 1], s=9, color=GREY, alpha=0.35, linewidths=0, label="demonstrations")
+    ax.scatter(points[:, 0], points[:, 1], s=9, color=GREY, alpha=0.45, linewidths=0, label="demonstrations")
 
 
 def _shade(figure, ax, arrays: Mapping[str, np.ndarray], name: str, plane: bool):
@@ -270,9 +270,9 @@ def _bands(ax, arrays: Mapping[str, np.ndarray], color: str):
         if not np.all(np.isfinite([low, high])):
             continue
         faces, edges = (np.tile(to_rgba(color), (len(weight), 1)) for _ in range(2))
-        faces[:, 3], edges[:, 3] = 0.45 * weight, np.minimum(1, 0.1 + weight)
+        faces[:, 3], edges[:, 3] = 0.5 * weight, np.minimum(1, 0.15 + 1.5 * weight)
         ax.pcolormesh(*np.stack([low, high]).transpose(2, 0, 1), faces[None], shading="flat")
-        for line, width in ((low, 0.4), (high, 0.4), (middle, 0.8)):
+        for line, width in ((low, 0.5), (high, 0.5), (middle, 1.1)):
             segments = np.stack([line[:-1], line[1:]], axis=1)
             ax.add_collection(LineCollection(segments, colors=edges, linewidths=width * (0.5 + weight)))
 

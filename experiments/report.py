@@ -116,7 +116,7 @@ def _figures(task: str, runs: list[Run], names: list[str]) -> list[Figure]:
         png = plotting.png(plotting.samples_figure(drawn, axes))
         figures.append(Figure(f"{_slug(task)}_samples.png", "Samples", caption, png))
     for run, name, values in zip(runs, names, arrays, strict=True):
-        stem = f"{_slug(task)}_{_slug(run.path.name)}"
+        stem = _slug(run.path.name)
         figure = plotting.landscape_figure(values, axes)
         if figure is not None:
             caption = f"Of {member_titles(run)[0].replace(chr(10), ', ')}; dark: likely."
@@ -131,7 +131,7 @@ def _figures(task: str, runs: list[Run], names: list[str]) -> list[Figure]:
                 caption += " Energies are unnormalised, so they are drawn above their least value at each observation."
             clipped = {"energy", "log_prob"} & values.keys()
             if clipped:
-                caption += f" Colours are clipped {plotting.NATS_SHOWN:g} nats from the best."
+                caption += f" Colours span at most {plotting.NATS_SHOWN:g} nats; what lies beyond is clipped."
             figures.append(Figure(f"{stem}_landscape.png", f"Landscape: {name}", caption, plotting.png(figure)))
         steps, infos = _load_curves(run)
         members = run.results["members"]

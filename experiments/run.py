@@ -271,8 +271,11 @@ def _figure_arrays(run: Run, params: PyTree) -> dict[str, np.ndarray]:
     few = jax.tree.map(lambda leaf: leaf[:_FIGURE_MEMBERS], params)
     keys = jax.random.split(jax.random.key(_FIGURE_SEED), min(_FIGURE_MEMBERS, len(run.members)))
     samples = jax.jit(jax.vmap(lambda key, one: method.sample(key, one, obs, per_input)))(keys, few)
-    train = run.dataset.train
-    arrays = {"train_obs": train.obs[0], "train_action": train.action[0], "obs": obs, "samples": samples}
+    demonstrations = jax.tree.map(lambda leaf: leaf[0], run.dataset.train)
+    if run.dataset.num_folds > 1:  # members train on different rows: show all
+        heldout = jax.tree.map(lambda leaf: leaf[0][run.dataset.heldout_mask[0]], run.dataset.heldout)
+        demonstrations = jax.tree.map(lambda *parts: np.concatenate(parts), demonstrations, heldout)
+    arrays = {"train_obs": demonstrations.obs, "train_action": demonstrations.action, "obs": obs, "samples": samples}
     first = jax.tree.map(lambda leaf: leaf[0], params)
     grid, _ = divergences.action_grid(spec, 200 if spec.action_dim == 1 else 100)
     actions = jnp.broadcast_to(grid[:, None], (grid.shape[0], obs.shape[0], spec.action_dim))

@@ -13,6 +13,7 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from ebgan_mdn_jax.methods import METHODS
 from ebgan_mdn_jax.types import InputError, require
 
 CEILING = "exact sampler (ceiling)"
@@ -46,14 +47,15 @@ class Row(NamedTuple):
 
 
 def load_runs(directory: str | pathlib.Path) -> tuple[list[Run], list[str]]:
-    """The run in ``directory`` or the runs in its sub-folders, by name; and the names of sub-folders that are unfinished runs."""
+    """The run in ``directory`` or the runs in its sub-folders, by task, method and name; and the names of sub-folders that are unfinished runs."""
     directory = pathlib.Path(directory)
     require(directory.is_dir(), f"{directory}: no such folder; give the workdir of a run or of a sweep")
     if (directory / "results.json").is_file():
         return [_load_run(directory)], []
     folders = sorted(path for path in directory.iterdir() if path.is_dir())
     runs = [_load_run(path) for path in folders if (path / "results.json").is_file()]
-    started = ("config.json", "metrics.jsonl", "checkpoints")
+    order = {name: place for place, name in enumerate(METHODS)}  # as the registry lists them, baselines first
+    runs.sort(key=lambda run: (run.results["task"], order.get(run.results["method"], len(order))))
     unfinished = [
         path.name
         for path in folders

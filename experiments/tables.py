@@ -121,7 +121,8 @@ def _column(column: Sequence[Row | None], direction: int) -> list[Cell]:
     """Cells of one metric, all with the digits that its typical interval supports."""
     rows = [row for row in column if row is not None and row.mean is not None]
     widths = sorted(row.high - row.low for row in rows if row.low is not None and row.high > row.low)
-    size = widths[len(widths) // 2] if widths else 0.1 * max((abs(row.mean) for row in rows), default=0)
+    largest = max((abs(row.mean) for row in rows), default=0)
+    size = max(widths[len(widths) // 2] if widths else 0.1 * largest, 0.01 * largest)
     digits = min(6, max(0, 1 - math.floor(math.log10(size)))) if size > 0 else 1
     best = _best([row for row in rows if row.method != CEILING], direction)
     return [_cell(row, digits, row is not None and row is best) for row in column]

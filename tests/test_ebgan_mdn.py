@@ -1,6 +1,6 @@
 """EBGAN-MDN: what each loss term computes, where gradients stop, and what the energy is good for after training.
 
-The energy of most tests is a closed form, ``E = theta |a - o|^2``; calls are eager, so that it can note the actions it is asked about.
+The energy of most tests is a closed form, ``E = theta |a - o|^2``, which can note the actions that it is asked about.
 """
 
 import jax
@@ -32,7 +32,7 @@ def make_losses(energy=quadratic, spec=SPEC, **fields):
     """Loss terms with a linear generator, and its weights."""
     config = ebgan_mdn.Config(**{"generator": generators.GeneratorConfig(K, hidden=()), "num_negatives": N} | fields)
     generator = generators.make(config.generator, spec)
-    return ebgan_mdn.make_losses(config, spec, generator, energy), generator, generator.init(jax.random.key(0))
+    return ebgan_mdn.make_losses(config, spec, generator, energy), generator, jax.jit(generator.init)(jax.random.key(0))
 
 
 def seen_by_energy(batch=BATCH, key=KEY, **fields):
@@ -40,13 +40,15 @@ def seen_by_energy(batch=BATCH, key=KEY, **fields):
     seen = []
 
     def energy(theta, obs, action):
-        seen.append(np.asarray(action))
+        jax.debug.callback(lambda value: seen.append(np.asarray(value)), action)
         return quadratic(theta, obs, action)
 
     spec = fields.pop("spec", SPEC)
     terms, _, weights = make_losses(energy, spec, **fields)
-    terms.energy(THETA, weights, batch, key, ALPHA, FLOOR)
-    return seen[0]
+    jax.block_until_ready(jax.jit(terms.energy)(THETA, weights, batch, key, ALPHA, FLOOR))
+    jax.effects_barrier()
+    (actions,) = seen
+    return actions
 
 
 def move(tree):
@@ -114,7 +116,7 @@ def numpy_info_nce(energies, alpha, alpha_form="weight"):
 @pytest.mark.parametrize("alpha_form", ["weight", "logit"])
 def test_energy_loss_is_info_nce_of_the_actions_seen(alpha_form):
     terms, _, weights = make_losses(alpha_form=alpha_form)
-    loss, (positive, negative) = terms.energy(THETA, weights, BATCH, KEY, ALPHA, FLOOR)
+    loss, (positive, negative) = jax.jit(terms.energy)(THETA, weights, BATCH, KEY, ALPHA, FLOOR)
     actions = seen_by_energy(alpha_form=alpha_form)
     np.testing.assert_array_equal(actions[0], BATCH.action)
     energies = 1.5 * np.sum((actions.astype(np.float64) - np.asarray(BATCH.obs)) ** 2, -1)
@@ -128,10 +130,10 @@ def test_correct_proposal_takes_log_r_out_of_the_logits(family):
     """The logits are -E - log r, with r = (N u + alpha q) / (N + alpha), at every action; reported energies stay as they are."""
     fields = {"generator": generators.GeneratorConfig(K, hidden=(), family=family), "correct_proposal": True}
     terms, generator, weights = make_losses(**fields)
-    loss, (positive, _) = terms.energy(THETA, weights, BATCH, KEY, ALPHA, FLOOR)
+    loss, (positive, _) = jax.jit(terms.energy)(THETA, weights, BATCH, KEY, ALPHA, FLOOR)
     actions = seen_by_energy(**fields).astype(np.float64)
     energies = 1.5 * np.sum((actions - np.asarray(BATCH.obs)) ** 2, -1)
-    q = jax.tree.map(lambda x: np.asarray(x, np.float64), generator.mixture(weights, BATCH.obs, FLOOR))
+    q = jax.tree.map(lambda x: np.asarray(x, np.float64), jax.jit(generator.mixture)(weights, BATCH.obs, FLOOR))
     distribution = {"gaussian": scipy.stats.norm, "laplace": scipy.stats.laplace}[family]
     density = np.sum(np.exp(q.log_weights) * distribution.pdf(actions, q.means[..., 0], q.scales[..., 0]), -1)
     uniform = np.where(np.abs(actions[..., 0]) <= 1, 0.5, 0.0)
@@ -153,8 +155,8 @@ def test_generator_energy_is_the_expected_energy_of_draws(energy_term):
     """E |a - o|^2 under the mixture in closed form; over 2,000 equal rows, within 5 standard errors."""
     terms, generator, weights = make_losses(energy_term=energy_term)
     obs = jnp.full((2_000, 1), 0.5)
-    value, _ = terms.generator_energy(weights, THETA, Batch(obs, obs), KEY, FLOOR)
-    q = jax.tree.map(lambda x: np.asarray(x[0], np.float64), generator.mixture(weights, obs[:1], FLOOR))
+    value, _ = jax.jit(terms.generator_energy)(weights, THETA, Batch(obs, obs), KEY, FLOOR)
+    q = jax.tree.map(lambda x: np.asarray(x[0], np.float64), jax.jit(generator.mixture)(weights, obs[:1], FLOOR))
     bias, variance = q.means[:, 0] - 0.5, q.scales[:, 0] ** 2
     first = np.sum(np.exp(q.log_weights) * (bias**2 + variance))
     second = np.sum(np.exp(q.log_weights) * (bias**4 + 6 * bias**2 * variance + 3 * variance**2))
@@ -163,8 +165,8 @@ def test_generator_energy_is_the_expected_energy_of_draws(energy_term):
 
 def test_likelihood_is_the_mean_nll_and_weight_entropy():
     terms, generator, weights = make_losses()
-    nll, entropy = terms.likelihood(weights, BATCH, KEY, FLOOR)
-    q = generator.mixture(weights, BATCH.obs, FLOOR)
+    nll, entropy = jax.jit(terms.likelihood)(weights, BATCH, KEY, FLOOR)
+    q = jax.jit(generator.mixture)(weights, BATCH.obs, FLOOR)
     density = np.sum(
         np.exp(q.log_weights) * scipy.stats.norm.pdf(BATCH.action, q.means[..., 0], q.scales[..., 0]), axis=-1
     )
@@ -263,7 +265,7 @@ STEP_HORIZON = Horizon(100, 10)
 def stepper():
     """Plain gradient descent, so that an update is ``-learning rate * gradient``."""
     method = ebgan_mdn.make(STEP_CONFIG, SPEC, STEP_HORIZON, optimizer=optax.identity())
-    return method, jax.jit(method.step), method.init(jax.random.key(5))
+    return method, jax.jit(method.step), jax.jit(method.init)(jax.random.key(5))
 
 
 def test_a_step_descends_the_losses_in_order(stepper):
@@ -346,7 +348,7 @@ def linear_energy_method(slope, **fields):
         generators.GeneratorConfig(1, hidden=()), energy_hidden=(), num_negatives=4, num_candidates=128, **fields
     )
     method = ebgan_mdn.make(config, SPEC, Horizon(1, 1))
-    params = jax.tree.map(jnp.zeros_like, method.init(jax.random.key(0)).params)
+    params = jax.tree.map(jnp.zeros_like, jax.jit(method.init)(jax.random.key(0)).params)
     outputs = params.generator["params"]["MLP_0"]["Dense_0"]
     outputs["bias"] = jnp.asarray([0.0, 0.2, np.log(0.4)])  # logit, mean, raw scale
     params.energy["params"]["MLP_0"]["Dense_0"]["kernel"] = jnp.asarray([[0.0], [slope]])

@@ -14,6 +14,13 @@ COVARIANCES = ("isotropic", "diagonal", "shared", "fixed", "full")
 CASES = [(c, "gaussian") for c in COVARIANCES] + [(c, "laplace") for c in COVARIANCES if c != "full"]
 SCIPY = {"gaussian": scipy.stats.norm, "laplace": scipy.stats.laplace}
 
+# Compiled once per shape: op by op, a cold run takes several times as long.
+from_outputs = jax.jit(mixtures.from_outputs, static_argnums=(1, 2, 3), static_argnames="fixed_scale")
+log_prob = jax.jit(mixtures.log_prob, static_argnums=2)
+sample = jax.jit(mixtures.sample, static_argnums=(2, 3))
+sample_components = jax.jit(mixtures.sample_components, static_argnums=2)
+mode_of = jax.jit(mixtures.mode, static_argnums=1)
+
 every_case = pytest.mark.parametrize(("covariance", "family"), CASES)
 
 
@@ -24,7 +31,7 @@ def mixture_of(covariance, rows=4, d=DA, spread=1.0, seed=0):
     outputs = rng.normal(size=(rows, p)) * 0.4
     outputs[:, K + K * d :] -= 0.8
     outputs[:, K : K + K * d] += spread * np.repeat(np.arange(K) - 1.0, d)
-    return mixtures.from_outputs(jnp.asarray(outputs, jnp.float32), K, d, covariance, 0.1, fixed_scale=0.3)
+    return from_outputs(jnp.asarray(outputs, jnp.float32), K, d, covariance, 0.1, fixed_scale=0.3)
 
 
 def scipy_log_prob(mixture, action, family):
@@ -48,7 +55,7 @@ def test_outputs_are_logits_then_means_then_scales(covariance):
     count = {"isotropic": 3, "diagonal": 6, "shared": 1, "fixed": 0, "full": 9}[covariance]
     assert mixtures.num_outputs(k, d, covariance) == k + k * d + count
     outputs = np.random.default_rng(0).normal(size=(5, k + k * d + count)).astype(np.float32)
-    mixture = mixtures.from_outputs(jnp.asarray(outputs), k, d, covariance, floor, fixed_scale=0.7)
+    mixture = from_outputs(jnp.asarray(outputs), k, d, covariance, floor, fixed_scale=0.7)
     logits, means, raw = outputs[:, :k], outputs[:, k : k + k * d], outputs[:, k + k * d :]
     np.testing.assert_allclose(mixture.log_weights, np.log(scipy.special.softmax(logits, -1)), rtol=1e-4)
     np.testing.assert_array_equal(mixture.means, means.reshape(5, k, d))
@@ -75,7 +82,7 @@ def test_outputs_are_logits_then_means_then_scales(covariance):
 def test_log_prob_matches_scipy(covariance, family):
     mixture = mixture_of(covariance)
     action = jnp.asarray(np.random.default_rng(1).normal(size=(4, DA)), jnp.float32)
-    value = mixtures.log_prob(mixture, action, family)
+    value = log_prob(mixture, action, family)
     assert value.shape == (4,)
     np.testing.assert_allclose(value, scipy_log_prob(mixture, action, family), rtol=1e-4, atol=1e-4)
 
@@ -85,7 +92,7 @@ def test_density_integrates_to_one(covariance, family):
     mixture = jax.tree.map(lambda x: x[0], mixture_of(covariance, rows=1))
     ticks = -8 + 0.04 * (np.arange(400) + 0.5)
     grid = jnp.asarray(np.stack(np.meshgrid(ticks, ticks), -1).reshape(-1, DA), jnp.float32)
-    density = jnp.exp(jax.vmap(lambda a: mixtures.log_prob(mixture, a, family))(grid))
+    density = jax.jit(lambda m: jnp.exp(jax.vmap(lambda a: log_prob(m, a, family))(grid)))(mixture)
     assert float(jnp.sum(density)) * 0.04**2 == pytest.approx(1.0, abs=3e-3)
 
 
@@ -95,21 +102,21 @@ BROADCASTS = pytest.mark.xfail(strict=True, reason="the last axis is not checked
 @pytest.mark.parametrize("shape", [(5, DA), (DA,), (4, 1, DA), pytest.param((4, 1), marks=BROADCASTS)])
 def test_log_prob_refuses_actions_of_another_shape(shape):
     with pytest.raises(AssertionError):
-        mixtures.log_prob(mixture_of("diagonal"), jnp.zeros(shape))
+        log_prob(mixture_of("diagonal"), jnp.zeros(shape))
 
 
 def test_full_covariance_is_gaussian_only():
     mixture = mixture_of("full")
     with pytest.raises(ValueError, match="no full covariance"):
-        mixtures.log_prob(mixture, jnp.zeros((4, DA)), "laplace")
+        log_prob(mixture, jnp.zeros((4, DA)), "laplace")
     with pytest.raises(ValueError, match="no full covariance"):
-        mixtures.sample(jax.random.key(0), mixture, 1, "laplace")
+        sample(jax.random.key(0), mixture, 1, "laplace")
 
 
 @pytest.mark.parametrize("family", ["gaussian", "laplace"])
 def test_samples_follow_the_mixture_cdf(family):
     mixture = mixture_of("diagonal", rows=1, d=1)
-    samples = np.asarray(mixtures.sample(jax.random.key(0), mixture, 20_000, family))[:, 0, 0]
+    samples = np.asarray(sample(jax.random.key(0), mixture, 20_000, family))[:, 0, 0]
     weights, means, scales = (np.asarray(x, np.float64).ravel() for x in (jnp.exp(mixture[0]), *mixture[1:]))
 
     def cdf(x):
@@ -123,7 +130,7 @@ def test_samples_whitened_by_their_component_are_standard(covariance, family):
     # Components 100 apart, so that a draw tells which component it came from.
     mixture = mixture_of(covariance, rows=1, spread=100.0)
     num = 10_000
-    samples = np.asarray(mixtures.sample(jax.random.key(1), mixture, num, family), np.float64)[:, 0]
+    samples = np.asarray(sample(jax.random.key(1), mixture, num, family), np.float64)[:, 0]
     weights, means, spreads = (np.asarray(x[0], np.float64) for x in (jnp.exp(mixture[0]), *mixture[1:]))
     component = np.argmin(np.abs(samples[:, :1] - means[:, 0]), axis=-1)
     counts = np.bincount(component, minlength=K)
@@ -144,7 +151,7 @@ def test_sample_components_draws_from_each(covariance):
     rows = 5_000
     one = mixture_of(covariance, rows=1)
     mixture = jax.tree.map(lambda x: jnp.broadcast_to(x, (rows, *x.shape[1:])), one)
-    draws = np.asarray(mixtures.sample_components(jax.random.key(2), mixture), np.float64)
+    draws = np.asarray(sample_components(jax.random.key(2), mixture), np.float64)
     assert draws.shape == (K, rows, DA)
     for k in range(K):
         spread = np.asarray(one[2][0, k], np.float64)
@@ -158,10 +165,10 @@ def test_sample_passes_gradient_to_the_chosen_component_only():
     key = jax.random.key(3)
 
     def total(mixture):
-        return jnp.sum(mixtures.sample(key, mixture, 1))
+        return jnp.sum(sample(key, mixture, 1))
 
-    gradient = jax.grad(total)(mixture)
-    samples = mixtures.sample(key, mixture, 1)[0]
+    gradient = jax.jit(jax.grad(total))(mixture)
+    samples = sample(key, mixture, 1)[0]
     chosen = np.argmin(np.abs(samples[:, None, 0] - mixture.means[..., 0]), axis=-1)
     one_hot = np.broadcast_to(np.eye(K)[chosen][..., None], mixture.means.shape)
     assert len(set(chosen.tolist())) > 1
@@ -174,7 +181,7 @@ def test_sample_passes_gradient_to_the_chosen_component_only():
 @every_case
 def test_sample_components_passes_gradient_to_all(covariance, family):
     mixture = mixture_of(covariance)
-    gradient = jax.grad(lambda m: jnp.sum(mixtures.sample_components(jax.random.key(4), m, family)))(mixture)
+    gradient = jax.jit(jax.grad(lambda m: jnp.sum(sample_components(jax.random.key(4), m, family))))(mixture)
     np.testing.assert_array_equal(gradient.means, np.ones_like(mixture.means))
     np.testing.assert_array_equal(gradient.log_weights, np.zeros_like(mixture.log_weights))
     assert np.all(np.any(np.asarray(gradient[2]) != 0, axis=-1))
@@ -186,7 +193,7 @@ def test_no_scale_is_below_the_floor(covariance):
 
     def scales(raw):
         outputs = jnp.full((1, mixtures.num_outputs(K, DA, covariance)), raw)
-        spread = mixtures.from_outputs(outputs, K, DA, covariance, floor)[2]
+        spread = from_outputs(outputs, K, DA, covariance, floor)[2]
         return jnp.diagonal(spread, axis1=-2, axis2=-1) if covariance == "full" else spread
 
     for raw in (-100.0, -5.0, 0.0):
@@ -200,9 +207,9 @@ def test_full_gradient_is_finite_at_large_off_diagonals(off_diagonal):
     outputs[0, -2] = off_diagonal  # exp of it would overflow
 
     def loss(outputs):
-        return jnp.sum(mixtures.log_prob(mixtures.from_outputs(outputs, 1, DA, "full", 1e-3), jnp.ones((1, DA))))
+        return jnp.sum(log_prob(from_outputs(outputs, 1, DA, "full", 1e-3), jnp.ones((1, DA))))
 
-    value, gradient = jax.value_and_grad(loss)(jnp.asarray(outputs))
+    value, gradient = jax.jit(jax.value_and_grad(loss))(jnp.asarray(outputs))
     assert np.isfinite(value) and np.all(np.isfinite(gradient))
 
 
@@ -231,12 +238,12 @@ def test_mode_is_the_mean_of_highest_mixture_density(weights, means, scales, exp
         jnp.log(jnp.asarray([weights])),
         *(jnp.asarray([x])[..., None] for x in (means, scales)),
     )
-    mode = mixtures.mode(mixtures.Mixture(log_weights, means, scales), family)
+    mode = mode_of(mixtures.Mixture(log_weights, means, scales), family)
     assert mode.shape == (1, 1)
     np.testing.assert_allclose(mode, [[expected]], atol=2e-3)
     if family == "gaussian":
         full = mixtures.FullMixture(log_weights, means, scales[..., None])
-        np.testing.assert_array_equal(mixtures.mode(full), mode)
+        np.testing.assert_array_equal(mode_of(full), mode)
 
 
 def test_mean_is_the_weighted_mean():

@@ -54,19 +54,20 @@ def test_a_method_in_data_units_has_a_density_in_data_units(covariance):
     config = mdn.Config(generators.GeneratorConfig(2, covariance, hidden=()))
     inner = mdn.make(config, n.spec(SPEC), Horizon(10, 1))
     method = in_data_units(inner, n)
-    params = inner.init(jax.random.key(0)).params
+    params = jax.jit(inner.init)(jax.random.key(0)).params
     obs, action = jnp.asarray([[55.0, -1.0], [80.0, -1.0]]), jnp.asarray([[2.0, 0.0], [4.5, -2.0]])
 
     # The mixture in data units, evaluated by SciPy, is the method's log density.
-    q = jax.tree.map(lambda x: np.asarray(x, np.float64), method.mixture(params, obs))
+    q = jax.tree.map(lambda x: np.asarray(x, np.float64), jax.jit(method.mixture)(params, obs))
+    log_prob = jax.jit(method.log_prob)(params, obs, action)
     for row in range(2):
         density = 0.0
         for weight, mean, spread in zip(np.exp(q[0][row]), q[1][row], q[2][row], strict=True):
             tril = spread if covariance == "full" else np.diag(spread)
             density += weight * scipy.stats.multivariate_normal(mean, tril @ tril.T).pdf(action[row])
-        assert method.log_prob(params, obs, action)[row] == pytest.approx(np.log(density), abs=1e-4)
+        assert log_prob[row] == pytest.approx(np.log(density), abs=1e-4)
     # Samples come from that mixture: the first moment, within 5 standard errors.
-    draws = np.asarray(method.sample(jax.random.key(1), params, obs, 4_000))
+    draws = np.asarray(jax.jit(method.sample, static_argnums=3)(jax.random.key(1), params, obs, 4_000))
     error = draws.std(0) / np.sqrt(4_000)
     assert np.all(np.abs(draws.mean(0) - mixtures.mean(mixtures.Mixture(*q[:2], None))) < 5.5 * error)
 
@@ -76,15 +77,16 @@ def test_a_method_in_data_units_shows_its_networks_normalized_arrays():
     config = ebgan_mdn.Config(generators.GeneratorConfig(2, hidden=()), energy_hidden=(4,), act_by="mode")
     inner = ebgan_mdn.make(config, n.spec(SPEC), Horizon(10, 1))
     method = in_data_units(inner, n)
-    params = inner.init(jax.random.key(0)).params
+    params = jax.jit(inner.init)(jax.random.key(0)).params
     obs, action = jnp.asarray([[55.0, -1.0]]), jnp.asarray([[2.0, 0.0]])
     unit_obs, unit_action = n.obs(obs), n.action(action)
     np.testing.assert_array_equal(method.energy(params, obs, action), inner.energy(params, unit_obs, unit_action))
     key = jax.random.key(1)
-    np.testing.assert_allclose(n.action(method.act(key, params, obs)), inner.act(key, params, unit_obs), rtol=1e-4)
-    state = inner.init(key)
+    action_in_units = n.action(jax.jit(method.act)(key, params, obs))
+    np.testing.assert_allclose(action_in_units, jax.jit(inner.act)(key, params, unit_obs), rtol=1e-4)
+    state = jax.jit(inner.init)(key)
     jax.tree.map(
-        np.testing.assert_array_equal,
-        method.step(state, Batch(obs, action), method.hyper)[1],
-        inner.step(state, Batch(unit_obs, unit_action), inner.hyper)[1],
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+        jax.jit(method.step)(state, Batch(obs, action), method.hyper)[1],
+        jax.jit(inner.step)(state, Batch(unit_obs, unit_action), inner.hyper)[1],
     )

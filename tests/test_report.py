@@ -69,7 +69,7 @@ def test_report_of_one_run(tmp_path):
         )
     }
     figures = sorted(p.name for p in (page.parent / "figures").iterdir())
-    assert figures == ["hyperbola_run_curves.png", "hyperbola_run_landscape.png", "hyperbola_samples.png"]
+    assert figures == ["hyperbola_samples.png", "run_curves.png", "run_landscape.png"]
     html = page.read_text()
     assert html.count("data:image/png;base64,") == 3
     assert html.count("<img") == html.count('alt="') == 3
