@@ -47,7 +47,7 @@ class Row(NamedTuple):
 
 
 def load_runs(directory: str | pathlib.Path) -> tuple[list[Run], list[str]]:
-    """The run in ``directory`` or the runs in its sub-folders, by task, method and name; and the names of sub-folders that are unfinished runs."""
+    """The run in ``directory`` or those in its sub-folders, by task, method and name; and the names of unfinished sub-folders."""
     directory = pathlib.Path(directory)
     require(directory.is_dir(), f"{directory}: no such folder; give the workdir of a run or of a sweep")
     if (directory / "results.json").is_file():
@@ -56,6 +56,7 @@ def load_runs(directory: str | pathlib.Path) -> tuple[list[Run], list[str]]:
     runs = [_load_run(path) for path in folders if (path / "results.json").is_file()]
     order = {name: place for place, name in enumerate(METHODS)}  # as the registry lists them, baselines first
     runs.sort(key=lambda run: (run.results["task"], order.get(run.results["method"], len(order))))
+    started = ("config.json", "metrics.jsonl", "checkpoints")
     unfinished = [
         path.name
         for path in folders
