@@ -147,7 +147,7 @@ def test_correct_proposal_takes_log_r_out_of_the_logits(family):
 )
 def test_correct_proposal_stays_finite_without_the_generator():
     terms, _, weights = make_losses(correct_proposal=True)
-    assert np.isfinite(terms.energy(THETA, weights, BATCH, KEY, 0.0, FLOOR)[0])
+    assert np.isfinite(jax.jit(terms.energy)(THETA, weights, BATCH, KEY, 0.0, FLOOR)[0])
 
 
 @pytest.mark.parametrize("energy_term", ["sampled", "all_components"])

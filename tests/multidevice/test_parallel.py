@@ -1,5 +1,7 @@
 """The same numbers on 1 and on 4 devices, for every method."""
 
+import shutil
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,8 @@ from jax.sharding import PartitionSpec as P
 from ebgan_mdn_jax.methods import METHODS, ebgan_mdn
 from ebgan_mdn_jax.training import loop, members
 from ebgan_mdn_jax.types import Batch, Horizon, Spec
+from experiments import run
+from experiments.config import make_config
 
 SPEC = Spec((-1.0,), (1.0,), (-2.0, -1.0), (2.0, 1.0))
 HORIZON = Horizon(num_steps=40, steps_per_epoch=4)
@@ -76,3 +80,24 @@ def test_shard_map_takes_the_step_of_the_full_batch(negatives, check_vma):
     after, split_info = jax.jit(split)(state, batch)
     chex.assert_trees_all_close(host(after.params), host(whole.params), atol=1e-6, rtol=0)
     chex.assert_trees_all_close(host(split_info), host(info), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("parallel", ["seeds", "pmap"])
+def test_a_run_on_four_devices_resumes_and_agrees_with_one(parallel, tmp_path):
+    """Whole runs: by seeds bitwise; by pmap up to the order of sums, so only the first steps are compared."""
+    overrides = ["train.steps=24", "train.checkpoint_every=8", f"train.parallel={parallel}", "data.num_demonstrations=64"]
+    overrides += ["evaluation.num_inputs=5", "evaluation.num_quadrature=50", "evaluation.num_draws=20"]
+    config = make_config("hyperbola", "mdn", 4, 0, overrides)
+    lines, results = [], {}
+    for count in (1, 4):
+        results[count] = run.train(config, tmp_path / str(count), str(tmp_path / "data"), count, log=lines.append)
+    if parallel == "seeds":
+        assert results[1] == results[4]
+    else:
+        np.testing.assert_allclose(results[1]["training"]["nll"], results[4]["training"]["nll"], rtol=1e-3)
+    again = tmp_path / "again"
+    shutil.copytree(tmp_path / "4", again)
+    (again / "results.json").unlink()
+    shutil.rmtree(again / "checkpoints" / "24")
+    assert run.train(config, again, str(tmp_path / "data"), 4, log=lines.append) == results[4]
+    assert any("resuming" in line and "at step 16" in line for line in lines)

@@ -1,0 +1,77 @@
+"""Only traceable numbers are published, and the README shows exactly those."""
+
+import json
+import sys
+
+import pytest
+
+from ebgan_mdn_jax.types import InputError
+from experiments import provenance, publish
+
+
+@pytest.fixture
+def sweep(tmp_path, monkeypatch):
+    """A finished sweep named "toy" made at one commit, with the published files elsewhere."""
+    monkeypatch.setattr(publish, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(publish, "README", tmp_path / "README.md")
+    (tmp_path / "README.md").write_text("before\n<!-- results: toy -->\noutdated\n<!-- end -->\nafter\n")
+    directory = tmp_path / "runs"
+    directory.mkdir()
+    (directory / "table.csv").write_text(
+        "task,run,method,hyper,metric,num_seeds,mean,iqm,median,low,high,min,max\n"
+        "lines,lines-mdn,mdn,,kl,3,0.5,0.5,0.4,0.3,0.7,0.25,0.75\n"
+    )
+    (directory / "members.csv").write_text("task,run,method,seed,hyper,metric,value\n")
+    write_launches(directory, "abc123")
+    return directory
+
+
+def write_launches(directory, *commits):
+    launches = [
+        {"command": "python -m toy", "commit": commit, "hardware": "abacus", "versions": {"jax": "0"}} for commit in commits
+    ]
+    (directory / "provenance.json").write_text(json.dumps({"launches": launches}))
+
+
+def test_publishing_copies_the_files_and_renews_the_readme(sweep):
+    publish.publish("toy", sweep)
+    assert (publish.RESULTS / "toy" / "table.csv").read_bytes() == (sweep / "table.csv").read_bytes()
+    readme = publish.README.read_text()
+    assert readme.startswith("before\n<!-- results: toy -->\n") and readme.endswith("<!-- end -->\nafter\n")
+    assert "outdated" not in readme
+    assert "0.50 [0.30, 0.70]" in readme and "`python -m toy` at commit abc123 on abacus" in readme
+    assert publish.renew(readme) == readme
+
+
+def test_reference_numbers_stand_beside_ours(sweep):
+    (publish.RESULTS / "toy").mkdir(parents=True)
+    (publish.RESULTS / "toy" / "reference.csv").write_text("run,metric,paper,code_min,code_max\nlines-mdn,kl,9,0.1,0.2\n")
+    publish.publish("toy", sweep)
+    assert "| 9 |" in publish.README.read_text().replace("  ", "")
+    assert "0.4 (0.25 to 0.75)" in publish.README.read_text()
+
+
+@pytest.mark.parametrize("commits", [("abc", "def"), ("abc-dirty",), ("unknown",)])
+def test_untraceable_runs_are_refused(sweep, commits):
+    write_launches(sweep, *commits)
+    with pytest.raises(InputError, match="publish only runs of one commit"):
+        publish.publish("toy", sweep)
+    assert "outdated" in publish.README.read_text() and not publish.RESULTS.exists()
+
+
+def test_unfinished_sweeps_are_refused(sweep):
+    (sweep / "table.csv").unlink()
+    with pytest.raises(InputError, match="finish the sweep first"):
+        publish.publish("toy", sweep)
+
+
+def test_a_launch_is_recorded_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/somewhere/experiments/sweep.py", "--config=quickstart"])
+    for _ in range(2):
+        provenance.record(tmp_path)
+    (launch,) = json.loads((tmp_path / "provenance.json").read_text())["launches"]
+    assert launch["command"] == "python -m experiments.sweep --config=quickstart"
+    assert "cores" in launch["hardware"] and launch["versions"]["jax"]
+    monkeypatch.setattr(sys, "argv", ["sweep.py", "--config=quickstart", "--seeds=2"])
+    provenance.record(tmp_path)
+    assert len(json.loads((tmp_path / "provenance.json").read_text())["launches"]) == 2
