@@ -37,7 +37,7 @@ def info_nce(
     Returns:
       Loss ``[B]``; ``log(N + 1 + alpha)`` for constant energies in weight form.
     """
-    chex.assert_rank([positive_energy, negative_energy], [1, 2])
+    chex.assert_rank([positive_energy, negative_energy, alpha], [1, 2, 0])
     chex.assert_axis_dimension(negative_energy, 1, positive_energy.shape[0])
     logits = [-positive_energy[None], -negative_energy]
     if generator_energy is not None:

@@ -77,6 +77,7 @@ def log_prob(mixture: Mixture | FullMixture, action: Array, family: Family = "ga
     """Log density ``[...]`` of ``action [..., Da]``, whose leading axes are those of the mixture."""
     chex.assert_equal_shape_prefix((mixture.means, action), action.ndim - 1)
     chex.assert_rank(mixture.means, action.ndim + 1)
+    chex.assert_axis_dimension(action, -1, mixture.means.shape[-1])
     difference = jnp.expand_dims(action, -2) - mixture.means
     d = difference.shape[-1]
     if isinstance(mixture, FullMixture):

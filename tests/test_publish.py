@@ -28,7 +28,8 @@ def sweep(tmp_path, monkeypatch):
 
 def write_launches(directory, *commits):
     launches = [
-        {"command": "python -m toy", "commit": commit, "hardware": "abacus", "versions": {"jax": "0"}} for commit in commits
+        {"command": "python -m toy", "commit": commit, "hardware": "abacus", "versions": {"jax": "0"}}
+        for commit in commits
     ]
     (directory / "provenance.json").write_text(json.dumps({"launches": launches}))
 
@@ -45,7 +46,9 @@ def test_publishing_copies_the_files_and_renews_the_readme(sweep):
 
 def test_reference_numbers_stand_beside_ours(sweep):
     (publish.RESULTS / "toy").mkdir(parents=True)
-    (publish.RESULTS / "toy" / "reference.csv").write_text("run,metric,paper,code_min,code_max\nlines-mdn,kl,9,0.1,0.2\n")
+    (publish.RESULTS / "toy" / "reference.csv").write_text(
+        "run,metric,paper,code_min,code_max\nlines-mdn,kl,9,0.1,0.2\n"
+    )
     publish.publish("toy", sweep)
     assert "| 9 |" in publish.README.read_text().replace("  ", "")
     assert "0.4 (0.25 to 0.75)" in publish.README.read_text()

@@ -1,9 +1,12 @@
 """From a task's name to arrays: find or make the data set, check it, cut it into folds."""
 
 import contextlib
+import functools
 import io
 import os
 import pathlib
+import tempfile
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -117,9 +120,8 @@ def _prepare_synthetic(name: str, num: int, directory: pathlib.Path) -> dict[str
     from ebgan_mdn_jax.data import builders
 
     config = builders.MultivaluedConfig(name=f"{name}_{num}", version="1.0.0", task=name, num_demonstrations=num)
-    return _read(
-        lambda place: builders.Multivalued(data_dir=place, config=config, file_format="array_record"), directory
-    )
+    make = functools.partial(builders.Multivalued, config=config, file_format="array_record")
+    return _read(make, directory, f"multivalued/{config.name}", ("train", "heldout"))
 
 
 def _prepare_recording(name: str, directory: pathlib.Path | None) -> dict[str, Batch]:
@@ -132,42 +134,42 @@ def _prepare_recording(name: str, directory: pathlib.Path | None) -> dict[str, B
             f"{name}: no geyser.csv or geyser/geyser.csv in {directory}; put the recording there ({geyser.URL}), "
             "or leave out --data_dir to download it",
         )
-        geyser.parse(
-            local.read_text(errors="replace"), str(local)
-        )  # a damaged copy is refused even when a good one was prepared
-    return _read(lambda place: builders.Geyser(data_dir=place, local=local, file_format="array_record"), cache_dir())
+        # A damaged copy is refused even where a good one was prepared before.
+        geyser.parse(local.read_text(errors="replace"), str(local))
+    make = functools.partial(builders.Geyser, local=local, file_format="array_record")
+    return _read(make, cache_dir(), "geyser", ("recording",))
 
 
-def _read(make_builder, directory: pathlib.Path) -> dict[str, Batch]:
-    """Prepare the data set under ``directory`` if it is not there, and read all of its splits."""
+def _read(make_builder: Callable, directory: pathlib.Path, folder: str, splits: Sequence[str]) -> dict[str, Batch]:
+    """Read ``splits`` of the data set in ``folder`` of ``directory``, preparing it first if it is not there."""
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        builder = make_builder(str(directory))
-        with contextlib.redirect_stdout(
-            io.StringIO()
-        ):  # TFDS announces an "unknown size" download even where it only generates
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot write data to {directory} ({error.strerror}); give another --data_dir") from error
+    try:
+        builder = make_builder(data_dir=str(directory))
+        with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces a download even where it only generates
             builder.download_and_prepare()
-    except (OSError, tfds.download.DownloadError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"cannot prepare data in {directory}: {reason}; give a folder that can be written, or a local copy, by --data_dir"
-        ) from error
-    result = {}
-    for split in builder.info.splits:
-        try:
+        result = {}
+        for split in splits:
             source = builder.as_data_source(split=split)
             rows = source.__getitems__(list(range(len(source))))
-        except Exception as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(
-                f"prepared data in {builder.data_path} cannot be read ({reason}); delete that folder, it is made again"
-            ) from error
-        expected = builder.info.splits[split].num_examples
-        require(
-            len(rows) == expected, f"{builder.data_path}: {len(rows)} rows in {split}, expected {expected}; delete it"
-        )
-        result[split] = Batch(*(np.stack([row[part] for row in rows]) for part in ("obs", "action")))
-    return result
+            result[split] = Batch(*(np.stack([row[part] for row in rows]) for part in Batch._fields))
+            if result[split].obs.dtype == object or len(rows) != builder.info.splits[split].num_examples:
+                raise ValueError(f"incomplete rows in {split}")  # array_record pads what was cut off
+        return result
+    except tfds.download.DownloadError as error:
+        raise InputError(f"download failed ({_line(error)}); give a local copy by --data_dir") from error
+    except Exception as error:  # TFDS and array_record raise many kinds at damaged files
+        raise InputError(
+            f"data in {directory / folder} cannot be read ({_line(error)}); delete that folder, it is made again"
+        ) from error
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -14,6 +14,7 @@ def distances(samples: Array, modes: Array, mask: Array) -> Array:
     """Euclidean distances ``[N, M, B]``; infinite to modes that do not exist."""
     chex.assert_rank([samples, modes, mask], [3, 3, 2])
     chex.assert_equal_shape_prefix((modes, mask), 2)
+    chex.assert_equal_shape_suffix((samples, modes), 2)
     difference = jnp.expand_dims(samples, 1) - jnp.expand_dims(modes, 0)
     distance = jnp.sqrt(jnp.sum(difference**2, -1))
     return jnp.where(jnp.broadcast_to(mask, distance.shape), distance, jnp.inf)

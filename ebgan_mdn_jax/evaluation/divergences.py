@@ -39,6 +39,7 @@ def wasserstein_1d(samples: Array, grid: Array, log_true: Array) -> Array:
     The N samples, sorted, are compared with the true quantiles at ``(i + 1/2) / N``.
     """
     chex.assert_rank([samples, grid, log_true], [2, 1, 2])
+    chex.assert_shape(log_true, (grid.shape[0], samples.shape[1]))
     levels = (jnp.arange(samples.shape[0]) + 0.5) / samples.shape[0]
     cumulative = jnp.cumsum(jax.nn.softmax(log_true, axis=0), axis=0)
     index = jax.vmap(lambda c: jnp.searchsorted(c, levels), in_axes=1, out_axes=1)(cumulative)

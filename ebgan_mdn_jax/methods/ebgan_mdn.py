@@ -153,6 +153,10 @@ def make_losses(config: Config, spec: Spec, generator: generators.Generator, ene
         }
         num_uniform = num_uniform[config.negatives]
         rows = collectives.all_rows(action, axis_name)
+        require(
+            num_uniform == config.num_negatives or rows.shape[0] > 1,
+            f"method.negatives={config.negatives} takes other rows' actions: use batches of at least 2 rows",
+        )
         box_low, box_high = (jnp.broadcast_to(jnp.asarray(b, action.dtype), (num_uniform, len(b))) for b in (low, high))
 
         def of_row(key, index):
@@ -170,7 +174,7 @@ def make_losses(config: Config, spec: Spec, generator: generators.Generator, ene
         key_generator, key_negatives = jax.random.split(key)
         keys_latent, keys_draw = generators.latent_and_draw_keys(key_generator, batch.obs.shape[0], axis_name)
         rows = jax.lax.stop_gradient(generator.row_mixture(generator_params, batch.obs, keys_latent, scale_floor))
-        generated = jax.lax.stop_gradient(generator.row_sample(rows, keys_draw))
+        generated = generator.row_sample(rows, keys_draw)
         actions = jnp.concatenate(
             [batch.action[None], negatives(key_negatives, batch.action, axis_name), generated[None]]
         )

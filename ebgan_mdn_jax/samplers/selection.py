@@ -28,12 +28,15 @@ def importance_resample(key: PRNGKey, candidates: Array, log_weights: Array) -> 
 def info_nce_proposal(log_uniform: Array, log_generator: Array, num_negatives: int, alpha: Array | float) -> Array:
     """``log r`` of the module docstring, from ``log u`` and ``log q`` of the same shape."""
     chex.assert_equal_shape([log_uniform, log_generator])
-    total = jnp.logaddexp(jnp.log(num_negatives) + log_uniform, jnp.log(alpha) + log_generator)
+    # At alpha = 0 an action outside the box has r = 0; the least positive weight keeps its logarithm finite.
+    log_alpha = jnp.log(jnp.maximum(alpha, jnp.finfo(log_uniform.dtype).tiny))
+    total = jnp.logaddexp(jnp.log(num_negatives) + log_uniform, log_alpha + log_generator)
     return total - jnp.log(num_negatives + alpha)
 
 
 def uniform_log_prob(action: Array, low: tuple[float, ...], high: tuple[float, ...]) -> Array:
     """Log density ``[...]`` of the uniform distribution on a box at ``action [..., Da]``; minus infinity outside."""
+    chex.assert_axis_dimension(action, -1, len(low))
     low, high = (jnp.broadcast_to(jnp.asarray(bound, action.dtype), action.shape) for bound in (low, high))
     inside = jnp.all((action >= low) & (action <= high), axis=-1)
     return jnp.where(inside, -jnp.sum(jnp.log(high - low), axis=-1), -jnp.inf)

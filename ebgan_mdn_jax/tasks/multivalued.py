@@ -5,6 +5,7 @@ Bishop (1994). Where nothing else is said, ``c ~ U(-1, 1)`` and ``a = mode(c) + 
 """
 
 import functools
+import math
 from collections.abc import Callable
 
 import jax
@@ -19,7 +20,8 @@ NOISE = 0.02
 GRID_NOISE = 0.03**0.5
 SINE_NOISE = 0.1
 # The forward function y + sin(2 pi y) / 2 of y in [-1, 1] turns where 1 + pi cos(2 pi y) = 0, and its noisy range is [-1.1, 1.1].
-SINE_TURNS = (-0.69842, -0.30158, 0.30158, 0.69842)
+_TURN = math.acos(-1 / math.pi) / (2 * math.pi)
+SINE_TURNS = (_TURN - 1, -_TURN, _TURN, 1 - _TURN)
 SINE_RANGE = 1.0 + SINE_NOISE
 
 _UNIT_SPEC = Spec((-1.0,), (1.0,), (-1.0,), (1.0,))

@@ -85,7 +85,12 @@ def test_shard_map_takes_the_step_of_the_full_batch(negatives, check_vma):
 @pytest.mark.parametrize("parallel", ["seeds", "pmap"])
 def test_a_run_on_four_devices_resumes_and_agrees_with_one(parallel, tmp_path):
     """Whole runs: by seeds bitwise; by pmap up to the order of sums, so only the first steps are compared."""
-    overrides = ["train.steps=24", "train.checkpoint_every=8", f"train.parallel={parallel}", "data.num_demonstrations=64"]
+    overrides = [
+        "train.steps=24",
+        "train.checkpoint_every=8",
+        f"train.parallel={parallel}",
+        "data.num_demonstrations=64",
+    ]
     overrides += ["evaluation.num_inputs=5", "evaluation.num_quadrature=50", "evaluation.num_draws=20"]
     config = make_config("hyperbola", "mdn", 4, 0, overrides)
     lines, results = [], {}
