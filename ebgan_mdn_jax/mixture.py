@@ -20,7 +20,10 @@ Family = Literal["gaussian", "laplace"]
 
 
 class Mixture(NamedTuple):
-    """Axis-aligned components: ``log_weights [..., K]`` (normalised), ``means [..., K, Da]``, ``scales [..., K, Da]``."""
+    """Axis-aligned components: ``log_weights [..., K]`` (normalised), ``means [..., K, Da]``, ``scales [..., K, Da]``.
+
+    A scale is the standard deviation of a Gaussian and the b of a Laplace density (whose standard deviation is ``sqrt(2) b``).
+    """
 
     log_weights: Array
     means: Array
@@ -52,8 +55,8 @@ def from_outputs(
 ) -> Mixture | FullMixture:
     """Read a mixture off unconstrained network outputs ``[..., P]``: K logits, K*Da means, then the raw scales.
 
-    Standard deviations (for "full": the diagonal of the Cholesky factor) are ``scale_floor + exp(raw)``, so they never fall below the
-    floor and the gradient never dies. "isotropic" has one per component, "shared" one for all, "fixed" the constant ``fixed_scale``.
+    Scales (for "full": the diagonal of the Cholesky factor) are ``scale_floor + exp(raw)``, so they never fall below the floor and
+    the gradient never dies. "isotropic" has one per component, "shared" one for all, "fixed" the constant ``fixed_scale``.
     """
     chex.assert_axis_dimension(outputs, -1, num_outputs(num_components, action_dim, covariance))
     lead, k, d = outputs.shape[:-1], num_components, action_dim
@@ -74,12 +77,14 @@ def from_outputs(
 
 
 def log_prob(mixture: Mixture | FullMixture, action: Array, family: Family = "gaussian") -> Array:
-    """Log density ``[...]`` of ``action [..., Da]``, whose leading axes are those of the mixture."""
-    chex.assert_equal_shape_prefix((mixture.means, action), action.ndim - 1)
-    chex.assert_rank(mixture.means, action.ndim + 1)
-    chex.assert_axis_dimension(action, -1, mixture.means.shape[-1])
+    """Log density ``[...]`` of ``action [..., Da]``, whose last axes are those of the mixture; more may lead."""
+    batch, d = mixture.means.shape[:-2], mixture.means.shape[-1]
+    chex.assert_shape(action, (..., *batch, d))
+    if action.ndim > len(batch) + 1:
+        lead = action.shape[: action.ndim - len(batch) - 1]
+        density = jax.vmap(lambda a: log_prob(mixture, a, family))(action.reshape(-1, *batch, d))
+        return density.reshape(*lead, *batch)
     difference = jnp.expand_dims(action, -2) - mixture.means
-    d = difference.shape[-1]
     if isinstance(mixture, FullMixture):
         _check_full(family)
         standard = solve_triangular(mixture.scale_trils, difference[..., None], lower=True)[..., 0]
@@ -116,8 +121,7 @@ def component_mean(key: PRNGKey, mixture: Mixture | FullMixture, num_samples: in
 def mode(mixture: Mixture | FullMixture, family: Family = "gaussian") -> Array:
     """The component mean ``[..., Da]`` at which the density of the whole mixture is highest."""
     means = jnp.moveaxis(mixture.means, -2, 0)
-    density = jax.vmap(lambda action: log_prob(mixture, action, family))(means)
-    best = jax.nn.one_hot(jnp.argmax(density, axis=0), means.shape[0], dtype=bool)
+    best = jax.nn.one_hot(jnp.argmax(log_prob(mixture, means, family), axis=0), means.shape[0], dtype=bool)
     return _pick(best, mixture.means)
 
 

@@ -19,7 +19,8 @@ class TrainConfig:
     """How a run trains.
 
     ``steps`` counts generator (policy) steps. ``members_per_step`` members run vectorised, the rest one after another; 0 chooses by
-    backend. A row of metrics is logged every ``log_every`` steps (0: every epoch) and a checkpoint saved every ``checkpoint_every``.
+    backend. A row of metrics, the mean over its steps, is logged every ``log_every`` steps (0: every epoch) and at the end. Checkpoints are
+    saved with the first row after every ``checkpoint_every`` steps, and at the end.
     """
 
     steps: int = 1600
@@ -81,6 +82,7 @@ def make_config(
     require(method_name in METHODS, f"unknown method {method_name!r}: expected one of {', '.join(METHODS)}")
     require(num_seeds >= 1, f"seeds={num_seeds}: needs at least 1")
     require(first_seed >= 0, f"first_seed={first_seed}: needs 0 or more")
+    require(first_seed + num_seeds <= 2**31, f"first_seed={first_seed}: seeds end at 2147483647")
     module = METHODS[method_name]
     config = ExperimentConfig(
         task_name,
@@ -93,13 +95,32 @@ def make_config(
         {name: (float(value),) for name, value in module.Hyper()._asdict().items()},
         TASKS[task_name].evaluation,
     )
+    return apply_overrides(config, overrides)
+
+
+def apply_overrides(config: ExperimentConfig, overrides: Iterable[str]) -> ExperimentConfig:
+    """The config changed by overrides of the form "path=value"; of several for one path the last one counts.
+
+    Raises:
+      InputError: if a path, type or value is wrong.
+    """
     # All values of one dataclass are set together, so that a check of several fields sees the final ones.
-    changes: dict[str, Any] = {}
+    changes: dict[str, str] = {}
     for override in overrides:
         path, separator, text = override.partition("=")
         require(bool(separator), f"--set={override}: expected path=value, such as --set=train.batch_size=64")
         changes[path] = text
-    return _apply(config, changes)
+    valid = override_paths(config)
+    for path in changes:
+        require(path in valid, f"--set={path}=...: no such path; valid ones are {', '.join(valid)}")
+    hyper = dict(config.hyper)
+    for path, text in changes.items():
+        if path.startswith("hyper."):
+            hyper[path.removeprefix("hyper.")] = _parse_hyper(path, text)
+    sections = {
+        name: _replace(getattr(config, name), name, changes) for name in ("train", "data", "method", "evaluation")
+    }
+    return dataclasses.replace(config, hyper=hyper, **sections)
 
 
 def override_paths(config: ExperimentConfig) -> list[str]:
@@ -151,20 +172,6 @@ def _leaves(section: Any, prefix: str) -> list[str]:
         value, path = getattr(section, field.name), f"{prefix}.{field.name}"
         paths += _leaves(value, path) if dataclasses.is_dataclass(value) else [path]
     return paths
-
-
-def _apply(config: ExperimentConfig, changes: dict[str, str]) -> ExperimentConfig:
-    valid = override_paths(config)
-    for path in changes:
-        require(path in valid, f"--set={path}=...: no such path; valid ones are {', '.join(valid)}")
-    hyper = dict(config.hyper)
-    for path, text in changes.items():
-        if path.startswith("hyper."):
-            hyper[path.removeprefix("hyper.")] = _parse_hyper(path, text)
-    sections = {
-        name: _replace(getattr(config, name), name, changes) for name in ("train", "data", "method", "evaluation")
-    }
-    return dataclasses.replace(config, hyper=hyper, **sections)
 
 
 def _replace(section: Any, prefix: str, changes: dict[str, str]) -> Any:

@@ -11,6 +11,8 @@ from experiments import flags
 from experiments.run import evaluate
 from experiments.tables import results_table
 
+USED = (flags.WORKDIR, flags.DATA_DIR, flags.SET)
+
 
 def main() -> None:
     """Evaluate and print the results."""
@@ -19,4 +21,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.run(main)
+    flags.run(main, *USED)

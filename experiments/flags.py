@@ -40,6 +40,10 @@ SET = flags.DEFINE_multi_string(
 )
 
 
+TRAINING = (SEEDS, FIRST_SEED, STEPS, MEMBERS_PER_STEP, NUM_DEVICES, PARALLEL, CHECKPOINT_EVERY, SET)
+_ALL = (TASK, METHOD, CONFIG, WORKDIR, DATA_DIR, *TRAINING)
+
+
 def overrides() -> list[str]:
     """All overrides, those with a flag of their own first."""
     named = {
@@ -51,8 +55,11 @@ def overrides() -> list[str]:
     return [f"{path}={value}" for path, value in named.items() if value is not None] + SET.value
 
 
-def run(main: Callable[[], None]) -> None:
-    """Parse flags and call ``main``; whatever the user got wrong becomes one line on stderr and exit code 2."""
+def run(main: Callable[[], None], *used: flags.FlagHolder) -> None:
+    """Parse flags and call ``main``; whatever the user got wrong becomes one line on stderr and exit code 2.
+
+    Flags that ``main`` does not use are refused rather than ignored.
+    """
 
     def parse(argv):
         try:
@@ -61,6 +68,10 @@ def run(main: Callable[[], None]) -> None:
             _fail(str(error).splitlines()[0])
         if len(left) > 1:
             _fail(f"unexpected argument {left[1]!r}: all settings are flags, such as --workdir=...")
+        names = [flag.name for flag in used]
+        for flag in _ALL:
+            if flag.present and flag.name not in names:
+                _fail(f"--{flag.name} has no meaning here: expected {', '.join(f'--{name}' for name in names)}")
         return left
 
     def guarded(argv):

@@ -22,7 +22,6 @@ def record(directory: pathlib.Path) -> None:
     launches = read_json(path)["launches"] if path.exists() else []
     launch = _launch()
     if launch not in launches:
-        directory.mkdir(parents=True, exist_ok=True)
         write_json(path, {"launches": [*launches, launch]})
 
 

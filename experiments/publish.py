@@ -17,6 +17,7 @@ from experiments.summary import Row, read_rows
 from experiments.tables import markdown_table, markdown_tables
 from experiments.workdir import read_json, write_text
 
+USED = (flags.CONFIG, flags.WORKDIR)
 RESULTS = pathlib.Path(__file__).with_name("results")
 README = pathlib.Path(__file__).resolve().parents[1] / "README.md"
 _FILES = ("table.csv", "members.csv", "provenance.json")
@@ -83,4 +84,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.run(main)
+    flags.run(main, *USED)

@@ -25,6 +25,8 @@ from experiments.tables import markdown_tables, tables
 
 # Axis labels of tasks whose quantities have units; the synthetic ones have none.
 AXES = {"geyser": ("wait before the eruption (minutes)", "eruption (minutes)")}
+OUTPUTS = ("report.html", "table.csv", "members.csv", "figures")
+USED = (flags.WORKDIR,)
 TEMPLATE = pathlib.Path(__file__).with_name("report.html.j2")
 
 
@@ -211,4 +213,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.run(main)
+    flags.run(main, *USED)

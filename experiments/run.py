@@ -3,7 +3,6 @@
 The drivers are thin shells around `train` and `evaluate`; nothing here reads a flag.
 """
 
-import dataclasses
 import functools
 import math
 import os
@@ -16,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tqdm
+from jax.sharding import NamedSharding, PartitionSpec
 
 from ebgan_mdn_jax import __version__, data
 from ebgan_mdn_jax.evaluation import divergences, statistics
@@ -27,13 +27,14 @@ from ebgan_mdn_jax.tasks.base import Conditional
 from ebgan_mdn_jax.training import checkpoint, loop
 from ebgan_mdn_jax.training.members import Members, init_states, make_members, map_members
 from ebgan_mdn_jax.types import Horizon, PyTree, require
-from experiments.config import ExperimentConfig, from_json, make_config, to_json
-from experiments.workdir import Workdir, read_json, write_arrays, write_json
+from experiments.config import ExperimentConfig, apply_overrides, first_difference, from_json, to_json
+from experiments.workdir import Workdir, read_json, strict, write_arrays, write_json
 
 # Seeds of the draws in evaluation and figures: fixed, so that evaluating again gives the same numbers.
 _EVALUATION_SEED = 1_000_003
 _FIGURE_SEED = 1_000_033
 _FIGURE_MEMBERS = 4
+_MOST_TOGETHER = 64  # members evaluated vectorised: a quadrature takes some 10 MB each
 
 
 class Run(NamedTuple):
@@ -93,15 +94,28 @@ def train(
     Raises:
       InputError: before anything is written, if the config, the data or the folder is not usable.
     """
-    run = build(config, data_dir)
-    devices = choose_devices(config, len(run.members), num_devices)
     directory = Workdir(workdir)
-    directory.claim(to_json(config))
-    if directory.results.exists():
+    if directory.finished(to_json(config)):
         log(f"{directory.path} is finished")
         return read_json(directory.results)
+    run = build(config, data_dir)
+    devices = choose_devices(config, len(run.members), num_devices)
+    if len(devices) < len(jax.devices()) and not num_devices:
+        log(
+            f"using {len(devices)} of {len(jax.devices())} devices, the most that the members or batch rows divide over"
+        )
+    if config.num_seeds % run.dataset.num_folds:
+        log(
+            f"note: {config.num_seeds} seeds do not divide over {run.dataset.num_folds} folds, so folds weigh unequally"
+        )
+    with directory.claimed(to_json(config)):
+        _train(run, devices, directory, log)
+        return evaluate(workdir, data_dir, log=log)
 
-    sharding = loop.state_sharding(devices, config.train.parallel)
+
+def _train(run, devices, directory, log):
+    """Start or resume, and train to the end."""
+    sharding = loop.state_sharding(devices, run.config.train.parallel)
     abstract = jax.eval_shape(functools.partial(init_states, run.method), run.members.seed)
     with checkpoint.open_manager(directory.checkpoints) as manager:
         if manager.latest_step() is None:
@@ -114,21 +128,20 @@ def train(
             log(f"resuming {directory.path} at step {step}")
         directory.keep_metrics_until(step)
         _train_from(step, states, run, devices, members_per_step, directory, manager, log)
-    return evaluate(workdir, data_dir, log=log)
 
 
 def _train_from(step, states, run, devices, members_per_step, directory, manager, log):
     """Advance from ``step`` to the end: a row of metrics per interval, a checkpoint every so often and at the end."""
     settings = run.config.train
     chunk = loop.make_chunk(run.method, settings.batch_size, members_per_step, devices, settings.parallel)
-    arrays = jax.device_put(run.dataset.train)
+    everywhere = NamedSharding(loop.state_sharding(devices, settings.parallel).mesh, PartitionSpec())
+    arrays = jax.device_put(run.dataset.train, everywhere)
     log_every = settings.log_every or -(-run.dataset.num_rows // settings.batch_size)
     reported = np.zeros(len(run.members), bool)
     progress = _Progress(step, settings.steps, len(run.members), log)
     while step < settings.steps:
-        # Always whole intervals from step 0, so that a resumed run makes the same cuts.
-        following = min(step - step % log_every + log_every, settings.steps)
-        following = min(following, step - step % settings.checkpoint_every + settings.checkpoint_every)
+        following = min(step + log_every, settings.steps)
+        save = following // settings.checkpoint_every > step // settings.checkpoint_every or following == settings.steps
         states, info = chunk(states, run.members.hyper, run.folds, arrays, np.int32(following - step))
         step = following
         info = {name: np.asarray(value, np.float64) for name, value in info._asdict().items()}
@@ -138,7 +151,7 @@ def _train_from(step, states, run, devices, members_per_step, directory, manager
             log(f"warning: member {index} (seed {run.members.seed[index]}) is no longer finite, seen at step {step}")
         reported |= broken
         progress.update(step)
-        if step % settings.checkpoint_every == 0 or step == settings.steps:
+        if save:
             item = {
                 "config": to_json(run.config),
                 "normalization": run.dataset.normalization._asdict(),
@@ -167,7 +180,7 @@ def evaluate(
     """
     directory = Workdir(workdir)
     config = from_json(read_json(directory.config), str(directory.config))
-    with checkpoint.open_manager(directory.checkpoints) as manager:
+    with checkpoint.open_manager(directory.checkpoints, read_only=True) as manager:
         step, item = checkpoint.restore_config(manager)
         saved = from_json(item["config"], f"checkpoint {directory.checkpoints}/{step}")
         require(
@@ -187,8 +200,12 @@ def evaluate(
     results = _results(run, params, item["training"])
     if not overrides:
         write_arrays(directory.arrays, _figure_arrays(run, params))
+        results = strict(results)
+        if directory.results.exists():
+            difference = first_difference(results, read_json(directory.results))
+            if difference is not None:
+                log(f"warning: results differ from those of the run (another backend or version?): {difference}")
         write_json(directory.results, results)
-        return read_json(directory.results)
     return results
 
 
@@ -196,20 +213,12 @@ def _with_inference(config: ExperimentConfig, overrides: tuple[str, ...]) -> Exp
     allowed = ("method.sample_by", "method.act_by", "method.num_candidates", "evaluation.")
     for override in overrides:
         require(override.startswith(allowed), f"--set={override}: evaluation may only change {', '.join(allowed)}*")
-    changed = make_config(config.task_name, config.method_name, overrides=overrides)
-    fields = {
-        path: getattr(changed.method, path)
-        for path in ("sample_by", "act_by", "num_candidates")
-        if any(override.startswith(f"method.{path}=") for override in overrides)
-    }
-    return dataclasses.replace(
-        config, method=dataclasses.replace(config.method, **fields), evaluation=changed.evaluation
-    )
+    return apply_overrides(config, overrides)
 
 
 def _results(run: Run, params: PyTree, training: dict[str, list[float]]) -> dict[str, Any]:
     """Metrics of every member, their statistics per hyperparameter setting, and the ceiling that a perfect policy would score."""
-    metrics = _evaluate_members(run, lambda one: _conditional(run.method, one), params)
+    metrics = _evaluate_members(run, functools.partial(_conditional, run.method), params, run.members.seed)
     varied = [name for name, values in run.config.hyper.items() if len(values) > 1]
     settings = [
         {name: float(value[i]) for name, value in run.members.hyper._asdict().items()} for i in range(len(run.members))
@@ -219,8 +228,9 @@ def _results(run: Run, params: PyTree, training: dict[str, list[float]]) -> dict
         groups.setdefault(tuple(setting[name] for name in varied), []).append(index)
     ceiling = None
     if run.task.conditional is not None:
-        ceiling = _evaluate_members(run, lambda _: run.task.conditional, params)
-        ceiling = {name: statistics.summarize(values[: run.config.num_seeds]) for name, values in ceiling.items()}
+        seeds = np.asarray(run.config.seeds, np.int32)
+        ceiling = _evaluate_members(run, lambda _: run.task.conditional, (), seeds)
+        ceiling = {name: statistics.summarize(values) for name, values in ceiling.items()}
     return {
         "task": run.config.task_name,
         "method": run.config.method_name,
@@ -247,8 +257,10 @@ def _conditional(method: Method, params: PyTree) -> Conditional:
     return Conditional(lambda key, obs, num: method.sample(key, params, obs, num), log_prob)
 
 
-def _evaluate_members(run: Run, policy: Callable[[PyTree], Conditional], params: PyTree) -> dict[str, np.ndarray]:
-    """Metrics ``[S]`` of all members in one program."""
+def _evaluate_members(
+    run: Run, policy: Callable[[PyTree], Conditional], params: PyTree, seeds: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Metrics ``[S]`` in one program, of the policies that ``params`` (leaves ``[S]``) stand for."""
 
     def one(params, seed, fold):
         key = jax.random.fold_in(jax.random.key(_EVALUATION_SEED), seed)
@@ -257,8 +269,8 @@ def _evaluate_members(run: Run, policy: Callable[[PyTree], Conditional], params:
         )
         return run.task.evaluate(key, policy(params), heldout, mask, run.config.evaluation)
 
-    members_per_step = choose_members_per_step(run.config, len(run.members), jax.devices()[:1])
-    metrics = jax.jit(map_members(one, members_per_step))(params, run.members.seed, run.folds)
+    together = min(choose_members_per_step(run.config, len(seeds), jax.devices()[:1]), _MOST_TOGETHER)
+    metrics = jax.jit(map_members(one, together))(params, seeds, seeds % run.dataset.num_folds)
     return {name: np.asarray(values, np.float64) for name, values in metrics.items()}
 
 

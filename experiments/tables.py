@@ -11,7 +11,7 @@ from experiments.summary import CEILING, Row, Run, load_runs, summarize
 METRICS = {
     "tmc": (1, "% of observations at which S draws reach every mode within tau"),
     "amc": (1, "modes reached per observation by S draws, within tau"),
-    "precision": (1, "% of draws near a mode"),
+    "precision": (1, "% of draws within 3 sigma of a mode (inverse sine: inside the support)"),
     "mode_distance": (-1, "mean distance of a draw to the nearest mode, action units"),
     "w1": (-1, "Wasserstein-1 distance to the exact conditional, action units"),
     "kl": (-1, "KL(exact conditional || policy), nats"),
@@ -85,7 +85,7 @@ def _table(task: str, rows: Sequence[Row]) -> Table:
         by_line.setdefault((row.method == CEILING, row.method, row.run, row.hyper), {})[row.metric] = row
     lines = sorted(by_line, key=lambda line: line[0])  # the ceiling last, the rest as they came
     order = list(METRICS)
-    metrics = list(dict.fromkeys(row.metric for row in rows))
+    metrics = list(dict.fromkeys(row.metric for row in rows if row.method != CEILING))
     metrics.sort(key=lambda metric: order.index(_kind(metric)) if _kind(metric) in order else len(order))
     columns = []
     for metric in metrics:
@@ -119,7 +119,7 @@ def _kind(metric: str) -> str:
 
 def _column(column: Sequence[Row | None], direction: int) -> list[Cell]:
     """Cells of one metric, all with the digits that its typical interval supports."""
-    rows = [row for row in column if row is not None and row.mean is not None]
+    rows = [row for row in column if row is not None and row.mean is not None and row.method != CEILING]
     widths = sorted(row.high - row.low for row in rows if row.low is not None and row.high > row.low)
     largest = max((abs(row.mean) for row in rows), default=0)
     size = max(widths[len(widths) // 2] if widths else 0.1 * largest, 0.01 * largest)

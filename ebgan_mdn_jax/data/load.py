@@ -1,20 +1,24 @@
 """From a task's name to arrays: find or make the data set, check it, cut it into folds."""
 
 import contextlib
-import functools
 import io
 import os
 import pathlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from ebgan_mdn_jax import normalization
 from ebgan_mdn_jax.data import geyser
 from ebgan_mdn_jax.tasks import TASKS, Task
 from ebgan_mdn_jax.types import Batch, InputError, Spec, require
+
+# Where real recordings come from: modules with URL, find(data_dir), parse(text, name), fetch() and to_batch(values).
+RECORDINGS = {"geyser": geyser}
+_NUM_HELDOUT = 500
 
 
 class Dataset(NamedTuple):
@@ -63,11 +67,11 @@ def load(name: str, data_dir: str | os.PathLike | None = None, num_demonstration
             num_demonstrations in (None, task.num_demonstrations),
             f"data.num_demonstrations={num_demonstrations}: {name} is a recording of {task.num_demonstrations} rows; leave it out",
         )
-        splits = _prepare_recording(name, directory)
+        splits = _recording(name, directory)
     else:
         num = task.num_demonstrations if num_demonstrations is None else num_demonstrations
         require(num >= 1, f"data.num_demonstrations={num}: needs at least 1 row")
-        splits = _prepare_synthetic(name, num, directory or cache_dir())
+        splits = _synthetic(name, num, directory or cache_dir())
     for split, batch in splits.items():
         check(batch, task.spec, f"{name} ({split})")
     if "recording" in splits:
@@ -116,33 +120,40 @@ def _normalization(task: Task) -> normalization.Normalization:
     return normalization.unit_box(task.spec) if task.normalize else normalization.identity(task.spec)
 
 
-def _prepare_synthetic(name: str, num: int, directory: pathlib.Path) -> dict[str, Batch]:
-    from ebgan_mdn_jax.data import builders
+def _synthetic(name: str, num: int, directory: pathlib.Path) -> dict[str, Batch]:
+    def make_splits():
+        # On the CPU and in float32, whatever the run uses, so that a task's data are the same everywhere.
+        with jax.enable_x64(False), jax.default_device(jax.local_devices(backend="cpu")[0]):
+            make = TASKS[name].demonstrations
+            return {"train": make(jax.random.key(0), num), "heldout": make(jax.random.key(1), _NUM_HELDOUT)}
 
-    config = builders.MultivaluedConfig(name=f"{name}_{num}", version="1.0.0", task=name, num_demonstrations=num)
-    make = functools.partial(builders.Multivalued, config=config, file_format="array_record")
-    return _read(make, directory, f"multivalued/{config.name}", ("train", "heldout"))
-
-
-def _prepare_recording(name: str, directory: pathlib.Path | None) -> dict[str, Batch]:
-    from ebgan_mdn_jax.data import builders
-
-    local = geyser.find(directory) if directory else None
-    if directory:
-        require(
-            local is not None,
-            f"{name}: no geyser.csv or geyser/geyser.csv in {directory}; put the recording there ({geyser.URL}), "
-            "or leave out --data_dir to download it",
-        )
-        # A damaged copy is refused even where a good one was prepared before.
-        geyser.parse(local.read_text(errors="replace"), str(local))
-    make = functools.partial(builders.Geyser, local=local, file_format="array_record")
-    return _read(make, cache_dir(), "geyser", ("recording",))
+    return _prepare(name, f"{name}_{num}", make_splits, directory, "give another --data_dir", ("train", "heldout"))
 
 
-def _read(make_builder: Callable, directory: pathlib.Path, folder: str, splits: Sequence[str]) -> dict[str, Batch]:
-    """Read ``splits`` of the data set in ``folder`` of ``directory``, preparing it first if it is not there."""
+def _recording(name: str, directory: pathlib.Path | None) -> dict[str, Batch]:
+    source = RECORDINGS[name]
+    local = source.find(directory) if directory else None
+    require(
+        directory is None or local is not None,
+        f"{name}: no {name}.csv or {name}/{name}.csv in {directory}; put the recording there ({source.URL}), "
+        "or leave out --data_dir to download it",
+    )
+    # A damaged copy is refused even where a good one was prepared before.
+    values = source.parse(local.read_text(errors="replace"), str(local)) if local else None
+
+    def make_splits():
+        return {"recording": source.to_batch(source.parse(source.fetch(), source.URL) if values is None else values)}
+
+    return _prepare(name, name, make_splits, cache_dir(), "set XDG_CACHE_HOME to another folder", ("recording",))
+
+
+def _prepare(
+    task: str, name: str, make_splits: Callable, directory: pathlib.Path, mend: str, splits: tuple[str, ...]
+) -> dict[str, Batch]:
+    """Read ``splits`` of the data set ``name`` under ``directory``, writing it first if it is not there."""
     import tensorflow_datasets as tfds
+
+    from ebgan_mdn_jax.data import builders
 
     tfds.disable_progress_bar()
     try:
@@ -150,9 +161,12 @@ def _read(make_builder: Callable, directory: pathlib.Path, folder: str, splits: 
         with tempfile.TemporaryFile(dir=directory):
             pass
     except OSError as error:
-        raise InputError(f"cannot write data to {directory} ({error.strerror}); give another --data_dir") from error
+        raise InputError(f"cannot write data to {directory} ({error.strerror}); {mend}") from error
     try:
-        builder = make_builder(data_dir=str(directory))
+        config = builders.DemonstrationsConfig(name=name, version="1.0.0", task=task)
+        builder = builders.Demonstrations(
+            make_splits=make_splits, config=config, data_dir=str(directory), file_format="array_record"
+        )
         with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces a download even where it only generates
             builder.download_and_prepare()
         result = {}
@@ -163,13 +177,9 @@ def _read(make_builder: Callable, directory: pathlib.Path, folder: str, splits: 
             if result[split].obs.dtype == object or len(rows) != builder.info.splits[split].num_examples:
                 raise ValueError(f"incomplete rows in {split}")  # array_record pads what was cut off
         return result
-    except tfds.download.DownloadError as error:
-        raise InputError(f"download failed ({_line(error)}); give a local copy by --data_dir") from error
+    except InputError:
+        raise
     except Exception as error:  # TFDS and array_record raise many kinds at damaged files
-        raise InputError(
-            f"data in {directory / folder} cannot be read ({_line(error)}); delete that folder, it is made again"
-        ) from error
-
-
-def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        folder = directory / builders.Demonstrations.name / name
+        raise InputError(f"data in {folder} cannot be read ({reason}); delete that folder, it is made again") from error

@@ -91,13 +91,11 @@ def in_data_units(method: Method, normalization: Normalization) -> Method:
             inner.log_weights, n.action_to_data(inner.means), spread * jnp.broadcast_to(scale, spread.shape)
         )
 
-    return Method(
-        method.hyper,
-        method.init,
-        step,
-        sample,
-        act,
-        energy if method.energy else None,
-        log_prob if method.log_prob else None,
-        mixture if method.mixture else None,
+    return method._replace(
+        step=step,
+        sample=sample,
+        act=act,
+        energy=energy if method.energy else None,
+        log_prob=log_prob if method.log_prob else None,
+        mixture=mixture if method.mixture else None,
     )

@@ -33,7 +33,7 @@ from ebgan_mdn_jax import collectives, losses, networks
 from ebgan_mdn_jax import mixture as mixtures
 from ebgan_mdn_jax.methods import generator as generators
 from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, step_decay
-from ebgan_mdn_jax.samplers import selection
+from ebgan_mdn_jax.samplers import negatives, selection
 from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require
 
 Inference = Literal["sample", "mode", "component_mean", "rerank", "resample"]
@@ -142,47 +142,21 @@ def alpha_at(epoch: Array, horizon: Horizon, config: Config, hyper: Hyper) -> Ar
 
 def make_losses(config: Config, spec: Spec, generator: generators.Generator, energy: Callable) -> Losses:
     """Build the loss terms from a generator and ``energy(params, obs [B, Do], action [..., B, Da]) -> [..., B]``."""
-    low, high = spec.action_low, spec.action_high
-
-    def negatives(key, action, axis_name):
-        """``[N, B, Da]``: the first ones uniform in the action box, the others actions of other rows."""
-        num_uniform = {
-            "uniform": config.num_negatives,
-            "data": 0,
-            "mixed": config.num_negatives - config.num_negatives // 2,
-        }
-        num_uniform = num_uniform[config.negatives]
-        rows = collectives.all_rows(action, axis_name)
-        require(
-            num_uniform == config.num_negatives or rows.shape[0] > 1,
-            f"method.negatives={config.negatives} takes other rows' actions: use batches of at least 2 rows",
-        )
-        box_low, box_high = (jnp.broadcast_to(jnp.asarray(b, action.dtype), (num_uniform, len(b))) for b in (low, high))
-
-        def of_row(key, index):
-            key_uniform, key_data = jax.random.split(key)
-            uniform = jax.random.uniform(key_uniform, box_low.shape, action.dtype) * (box_high - box_low) + box_low
-            if num_uniform == config.num_negatives:
-                return uniform
-            offset = jax.random.randint(key_data, (config.num_negatives - num_uniform,), 1, rows.shape[0])
-            return jnp.concatenate([uniform, rows[(index + offset) % rows.shape[0]]])
-
-        keys = collectives.row_keys(key, action.shape[0], axis_name)
-        return jnp.moveaxis(jax.vmap(of_row)(keys, collectives.row_indices(action.shape[0], axis_name)), 1, 0)
+    num_data = {"uniform": 0, "data": config.num_negatives, "mixed": config.num_negatives // 2}[config.negatives]
+    num_uniform = config.num_negatives - num_data
 
     def energy_loss(energy_params, generator_params, batch, key, alpha, scale_floor, axis_name=None):
         key_generator, key_negatives = jax.random.split(key)
         keys_latent, keys_draw = generators.latent_and_draw_keys(key_generator, batch.obs.shape[0], axis_name)
         rows = jax.lax.stop_gradient(generator.row_mixture(generator_params, batch.obs, keys_latent, scale_floor))
         generated = generator.row_sample(rows, keys_draw)
-        actions = jnp.concatenate(
-            [batch.action[None], negatives(key_negatives, batch.action, axis_name), generated[None]]
-        )
+        drawn = negatives.draw(key_negatives, batch.action, spec, num_uniform, num_data, axis_name)
+        actions = jnp.concatenate([batch.action[None], drawn, generated[None]])
         energies = energy(energy_params, batch.obs, actions)
         logit_energies = energies
         if config.correct_proposal:
-            log_generator = jax.vmap(lambda a: mixtures.log_prob(rows, a, config.generator.family))(actions)
-            log_uniform = selection.uniform_log_prob(actions, low, high)
+            log_generator = mixtures.log_prob(rows, actions, config.generator.family)
+            log_uniform = selection.uniform_log_prob(actions, spec.action_low, spec.action_high)
             logit_energies = energies + selection.info_nce_proposal(
                 log_uniform, log_generator, config.num_negatives, alpha
             )
@@ -290,16 +264,21 @@ def make(
         log_uniform = selection.uniform_log_prob(candidates, spec.action_low, spec.action_high)
         return unweighted + selection.info_nce_proposal(log_uniform, log_generator, config.num_negatives, params.alpha)
 
-    def draw(key, params, obs, num_samples, how: Inference):
-        if how in ("sample", "mode", "component_mean"):
-            return generator.draw(key, params.generator, obs, num_samples, params.scale_floor, how)
+    def choose(key, params, obs, how: Inference):
+        """One action per row ``[B, Da]`` out of ``num_candidates``."""
         key_draw, key_choice = jax.random.split(key)
-        count = config.num_candidates * num_samples
-        candidates = generator.draw(key_draw, params.generator, obs, count, params.scale_floor, "sample")
-        candidates = candidates.reshape(config.num_candidates, num_samples, *candidates.shape[1:])
+        candidates = generator.draw(
+            key_draw, params.generator, obs, config.num_candidates, params.scale_floor, "sample"
+        )
         if how == "rerank":
             return selection.lowest_energy(candidates, energy(params, obs, candidates))
         return selection.importance_resample(key_choice, candidates, log_weights(params, obs, candidates))
+
+    def draw(key, params, obs, num_samples, how: Inference):
+        if how in ("sample", "mode", "component_mean"):
+            return generator.draw(key, params.generator, obs, num_samples, params.scale_floor, how)
+        # One sample after another: all at once would hold num_candidates times as many activations.
+        return jax.lax.map(lambda key: choose(key, params, obs, how), jax.random.split(key, num_samples))
 
     def sample(key, params, obs, num_samples):
         return draw(key, params, obs, num_samples, config.sample_by)

@@ -102,10 +102,7 @@ def make(config: GeneratorConfig, spec: Spec) -> Generator:
         return choose(apply(params, obs, latent, scale_floor), 1)[0]
 
     def log_prob(params, obs, action, scale_floor):
-        rows = mixture(params, obs, scale_floor)
-        flat = action.reshape(-1, *action.shape[-2:])
-        density = jax.vmap(lambda a: mixtures.log_prob(rows, a, config.family))(flat)
-        return density.reshape(action.shape[:-1])
+        return mixtures.log_prob(mixture(params, obs, scale_floor), action, config.family)
 
     exact = config.latent_dim == 0
     return Generator(

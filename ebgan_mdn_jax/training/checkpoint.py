@@ -18,9 +18,16 @@ _KEPT = 2
 
 
 @contextlib.contextmanager
-def open_manager(directory: pathlib.Path) -> Iterator[ocp.CheckpointManager]:
-    """Open the folder of checkpoints; leaving the context waits until what was saved is on disk."""
-    options = ocp.CheckpointManagerOptions(max_to_keep=_KEPT, cleanup_tmp_directories=True)
+def open_manager(directory: pathlib.Path, read_only: bool = False) -> Iterator[ocp.CheckpointManager]:
+    """Open the folder of checkpoints; leaving the context waits until what was saved is on disk.
+
+    With ``read_only`` nothing on disk changes, so a run that is still training is not disturbed.
+    """
+    if read_only:
+        require(directory.is_dir(), f"no checkpoint in {directory}: train first")
+        options = ocp.CheckpointManagerOptions(read_only=True)
+    else:
+        options = ocp.CheckpointManagerOptions(max_to_keep=_KEPT, cleanup_tmp_directories=True)
     handlers = {
         "params": ocp.StandardCheckpointHandler(),
         "rest": ocp.StandardCheckpointHandler(),

@@ -20,20 +20,25 @@ from ebgan_mdn_jax.types import Array, Batch, PRNGKey, PyTree, require
 _DATA_ORDER = 0xFFFFFFFF
 
 
-def take_batch(data: Batch, key: PRNGKey, step: Array, size: int) -> Batch:
-    """Minibatch of ``size`` rows for ``step``: shuffled epochs of ``ceil(rows / size)`` steps, the last one filled up from their start.
+def epoch_order(key: PRNGKey, epoch: Array, num_rows: int) -> Array:
+    """Order ``[rows]`` in which ``epoch`` visits the rows."""
+    return jax.random.permutation(jax.random.fold_in(key, epoch), num_rows)
+
+
+def take_batch(data: Batch, fold: Array, order: Array, step: Array, size: int) -> Batch:
+    """Minibatch of ``size`` rows for ``step`` of its epoch.
+
+    An epoch has ``ceil(rows / size)`` steps; its last batch is filled up from the epoch's start.
 
     Args:
-      data: leaves ``[rows, D]``.
-      key: decides the order; each epoch has its own.
-      step: steps taken so far.
+      data: leaves ``[F, rows, D]``.
+      fold: which of the F splits.
+      order: of the epoch, ``[rows]``.
+      step: index within the epoch.
       size: rows in the batch; may exceed ``rows``.
     """
-    rows = data.obs.shape[0]
-    steps_per_epoch = -(-rows // size)
-    order = jax.random.permutation(jax.random.fold_in(key, step // steps_per_epoch), rows)
-    index = order[((step % steps_per_epoch) * size + jnp.arange(size)) % rows]
-    return jax.tree.map(lambda leaf: leaf[index], data)
+    index = order[(step * size + jnp.arange(size)) % order.shape[0]]
+    return jax.tree.map(lambda leaf: leaf[fold, index], data)
 
 
 def run_steps(
@@ -42,28 +47,40 @@ def run_steps(
     data: Batch,
     state: TrainState,
     hyper: PyTree,
-    num_steps: Array,
+    fold: Array,
+    first: Array,
+    last: Array,
     axis_name: str | None = None,
 ) -> tuple[TrainState, PyTree]:
-    """Train one member for ``num_steps`` (traced: another count recompiles nothing) on ``data`` with leaves ``[rows, D]``.
+    """Train one member from step ``first`` up to ``last`` on split ``fold`` of ``data`` (leaves ``[F, rows, D]``).
 
+    Both bounds are traced and must not be vmapped: other ones recompile nothing, and the rows are put in order once per epoch.
     Returns the state and the mean of the method's Info over the steps.
     """
     key = jax.random.fold_in(state.key, _DATA_ORDER)
+    num_rows = data.obs.shape[1]
+    steps_per_epoch = -(-num_rows // batch_size)
 
-    def one_step(state):
-        batch = collectives.local_rows(take_batch(data, key, state.step, batch_size), axis_name)
-        return method.step(state, batch, hyper, axis_name)
+    def one_step(state, order, step):
+        batch = take_batch(data, fold, order, step % steps_per_epoch, batch_size)
+        return method.step(state, collectives.local_rows(batch, axis_name), hyper, axis_name)
 
-    def body(_, carry):
-        state, total = carry
-        state, info = one_step(state)
-        return state, jax.tree.map(jnp.add, total, info)
+    def one_epoch(epoch, carry):
+        order = epoch_order(key, epoch, num_rows)
 
-    info_shape = jax.eval_shape(one_step, state)[1]
+        def body(step, carry):
+            state, total = carry
+            state, info = one_step(state, order, step)
+            return state, jax.tree.map(jnp.add, total, info)
+
+        start = epoch * steps_per_epoch
+        return jax.lax.fori_loop(jnp.maximum(first, start), jnp.minimum(last, start + steps_per_epoch), body, carry)
+
+    info_shape = jax.eval_shape(one_step, state, epoch_order(key, 0, num_rows), first)[1]
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), info_shape)
-    state, total = jax.lax.fori_loop(0, num_steps, body, (state, zeros))
-    return state, jax.tree.map(lambda leaf: leaf / num_steps, total)
+    epochs = first // steps_per_epoch, -(-last // steps_per_epoch)
+    state, total = jax.lax.fori_loop(*epochs, one_epoch, (state, zeros))
+    return state, jax.tree.map(lambda leaf: leaf / (last - first), total)
 
 
 def make_chunk(
@@ -73,7 +90,7 @@ def make_chunk(
     devices: list[jax.Device] | None = None,
     parallel: str = "seeds",
 ) -> Callable:
-    """Compile ``chunk(states, hyper, folds, data, num_steps) -> (states, mean Info)``; the states passed in are donated.
+    """Compile ``chunk(states, hyper, folds, data, num_steps) -> (states, mean Info)``; "seeds" donates the states passed in.
 
     States, hyper and folds have leading axis S, data ``[F, rows, D]``; member i trains on ``data[folds[i]]``.
 
@@ -88,9 +105,10 @@ def make_chunk(
     devices = devices or jax.devices()[:1]
 
     def chunk(states, hyper, folds, data, num_steps, axis_name=None):
+        first = states.step[0]  # all members are at the same step
+
         def member(state, hyper, fold):
-            rows = jax.tree.map(lambda leaf: leaf[fold], data)
-            return run_steps(method, batch_size, rows, state, hyper, num_steps, axis_name)
+            return run_steps(method, batch_size, data, state, hyper, fold, first, first + num_steps, axis_name)
 
         return map_members(member, members_per_step)(states, hyper, folds)
 

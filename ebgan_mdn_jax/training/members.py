@@ -10,6 +10,9 @@ import numpy as np
 from ebgan_mdn_jax.methods.base import Method, TrainState
 from ebgan_mdn_jax.types import Array, PyTree, require
 
+# Folded into a seed's key, so that a member shares no noise with data or anything else drawn from the key of a small seed.
+_MEMBER = 0x4D454D42
+
 
 class Members(NamedTuple):
     """S members: ``seed [S]`` int32, and the method's Hyper with float leaves ``[S]``."""
@@ -39,8 +42,8 @@ def make_members(
 
 
 def init_states(method: Method, seed: Array, sharding: jax.sharding.Sharding | None = None) -> TrainState:
-    """Initial states with leading axis S, born on ``sharding``: member i starts from ``jax.random.key(seed[i])``."""
-    init = jax.vmap(lambda s: method.init(jax.random.key(s)))
+    """Initial states with leading axis S, born on ``sharding``; member i depends on ``seed[i]`` alone."""
+    init = jax.vmap(lambda s: method.init(jax.random.fold_in(jax.random.key(s), _MEMBER)))
     return jax.jit(init, out_shardings=sharding)(seed)
 
 
