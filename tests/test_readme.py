@@ -32,6 +32,11 @@ def test_published_tables_are_rendered_from_the_committed_files():
         assert name in CONFIGS
 
 
+def test_nothing_is_left_to_fill_in():
+    for text in (README, (ROOT / "BUILD.md").read_text()):
+        assert not re.findall(r"@[A-Z_]+@|TODO", text)
+
+
 def test_every_config_says_how_to_run_it():
     for path in (ROOT / "experiments" / "configs").glob("*.py"):
         if path.stem not in ("__init__", "base"):

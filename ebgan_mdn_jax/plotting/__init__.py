@@ -1,0 +1,26 @@
+"""Figures from saved NumPy arrays: what a policy samples, its energy and density with the mixture over them, its training curves.
+
+The arrays of one run are a mapping: ``train_obs [rows, Do]``, ``train_action [rows, Da]``; ``obs [P, Do]`` where the policy was asked;
+``samples [S, N, P, Da]`` of the first few members; and for one member, where its method has them, ``actions [Q, Da]`` with ``energy`` and
+``log_prob [Q, P]``, and the mixture ``log_weights [P, K]``, ``means [P, K, Da]`` with ``scales [P, K, Da]`` or
+``scale_trils [P, K, Da, Da]``. Two geometries are drawn, see `geometry`.
+
+Functions return a `matplotlib.figure.Figure`, which belongs to no window and no global state; `png` renders it. Matplotlib is imported
+when a function is called, JAX never.
+"""
+
+from ebgan_mdn_jax.plotting.canvas import MAX_POINTS, geometry, png
+from ebgan_mdn_jax.plotting.curves import curves_figure
+from ebgan_mdn_jax.plotting.landscape import NATS_SHOWN, landscape_figure
+from ebgan_mdn_jax.plotting.samples import Samples, samples_figure
+
+__all__ = [
+    "MAX_POINTS",
+    "NATS_SHOWN",
+    "Samples",
+    "curves_figure",
+    "geometry",
+    "landscape_figure",
+    "png",
+    "samples_figure",
+]
