@@ -28,7 +28,8 @@ def test_hyperbola_agrees_with_the_authors_code(tmp_path, data_dir):
                     assert low - (high - low) <= median <= high + (high - low), (reference, median)
             if spec.method == "explicit_bc":
                 assert results["metrics"]["tmc@S=10,tau=0.05"] == [0.0] * 16
-    assert 1.6 <= np.median(training["ebgan_mdn"]["energy_loss"]) <= 1.75
+    # Their logs end between 1.6 and 1.75; widened like the others, since another CPU rounds, and so trains, a little differently.
+    assert 1.45 <= np.median(training["ebgan_mdn"]["energy_loss"]) <= 1.9
     constant = 0.5 * np.log(2 * np.pi)  # the authors leave it out of their likelihood
     for method in ("mdn", "ebgan_mdn"):
         assert -2.85 <= np.median(training[method]["nll"]) - constant <= -2.4
