@@ -40,9 +40,13 @@ def publish(name: str, directory: pathlib.Path) -> None:
 
 
 def renew(readme: str) -> str:
-    """The README's text with every block ``<!-- results: name -->`` ... ``<!-- end -->`` rendered from the committed CSV."""
-    pattern = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-    return pattern.sub(lambda match: match[1] + block(match[2]) + match[3], readme)
+    """The README's text with every published block ``<!-- results: name -->`` ... ``<!-- end -->`` rendered from the committed CSV."""
+
+    def render(match):
+        published = (RESULTS / match[2] / "table.csv").is_file()
+        return match[1] + block(match[2]) + match[3] if published else match[0]
+
+    return re.sub(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", render, readme, flags=re.DOTALL)
 
 
 def block(name: str) -> str:

@@ -29,7 +29,7 @@ def test_tables_list_the_registries():
 def test_published_tables_are_rendered_from_the_committed_files():
     assert publish.renew(README) == README
     for name in re.findall(r"<!-- results: (\w+) -->", README):
-        assert name in CONFIGS
+        assert name in CONFIGS and (publish.RESULTS / name / "table.csv").is_file()
 
 
 def test_nothing_is_left_to_fill_in():
