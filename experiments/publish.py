@@ -73,9 +73,9 @@ def comparison(path: pathlib.Path, rows: list[Row]) -> str:
             row = ours[reference["run"], reference["metric"]]
             low, high = reference["code_min"], reference["code_max"]
             code = f"{low} to {high}" if low else "\u2013"
-            here = f"{row.median:.3g} ({row.min:.3g} to {row.max:.3g})"
+            here = f"{row.median:.4g} ({row.min:.4g} to {row.max:.4g})"
             lines.append([reference["run"], reference["metric"], reference["paper"] or "\u2013", code, here])
-    header = ["run", "metric", "paper, one number", "authors' code, 3 seeds", "ours, median (min to max)"]
+    header = ["run", "metric", "paper", "authors' code, 3 seeds", "ours, median (min to max)"]
     return markdown_table(header, lines) + "\n"
 
 

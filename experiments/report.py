@@ -20,7 +20,18 @@ import numpy as np
 from ebgan_mdn_jax import plotting
 from ebgan_mdn_jax.types import InputError, require
 from experiments import flags
-from experiments.summary import CEILING, Run, group, label, load_runs, members_csv, rows_csv, settings, summarize
+from experiments.summary import (
+    CEILING,
+    Run,
+    group,
+    label,
+    load_runs,
+    members_csv,
+    rows_csv,
+    run_label,
+    settings,
+    summarize,
+)
 from experiments.tables import markdown_tables, tables
 
 # Axis labels of tasks whose quantities have units; the synthetic ones have none.
@@ -94,7 +105,7 @@ def run_names(runs: list[Run]) -> list[str]:
     """A name per run: its method, with the folder where several runs share the method."""
     methods = [run.results["method"] for run in runs]
     return [
-        f"{method} ({run.path.name})" if methods.count(method) > 1 else method
+        run_label(run.results["task"], method, run.path.name) if methods.count(method) > 1 else method
         for run, method in zip(runs, methods, strict=True)
     ]
 

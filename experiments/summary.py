@@ -127,6 +127,13 @@ def settings(results: dict) -> list[dict]:
     return [{name: member["hyper"][name] for name in varied} for member in results["members"]]
 
 
+def run_label(task: str, method: str, run: str) -> str:
+    """A run among others of its method: the method, and what the folder's name adds to "task-method"."""
+    usual = f"{task}-{method}"
+    variant = run.removeprefix(usual).lstrip("-") if run.startswith(usual) else run
+    return f"{method} ({variant})" if variant else method
+
+
 def label(hyper: dict) -> str:
     """A hyperparameter setting in words."""
     return ", ".join(f"{name}={value:g}" for name, value in hyper.items())

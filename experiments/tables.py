@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from experiments.summary import CEILING, Row, Run, load_runs, summarize
+from experiments.summary import CEILING, Row, Run, load_runs, run_label, summarize
 
 # By the part of a metric's name before "@" or "[": which way is better (0: neither), and what it is. Columns keep this order.
 METRICS = {
@@ -97,7 +97,7 @@ def _table(task: str, rows: Sequence[Row]) -> Table:
     same = len({count for line, count in zip(lines, seeds, strict=True) if not line[0]}) == 1
     names = []
     for (ceiling, method, run, hyper), count in zip(lines, seeds, strict=True):
-        name = f"{method} ({run})" if runs_of[method] > 1 else method
+        name = run_label(task, method, run) if runs_of[method] > 1 else method
         name += f", {hyper}" if hyper else ""
         names.append(name if ceiling or same else f"{name}, n={count}")
     many = "s" if not same or seeds[0] != 1 else ""
