@@ -1,6 +1,6 @@
 """Losses of plain arrays, one value per example ``[B]``; the caller takes the mean."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import chex
 import jax
@@ -38,6 +38,8 @@ def info_nce(
       Loss ``[B]``; ``log(N + 1 + alpha)`` for constant energies in weight form.
     """
     chex.assert_rank([positive_energy, negative_energy, alpha], [1, 2, 0])
+    if alpha_form not in get_args(AlphaForm):
+        raise ValueError(f"alpha_form={alpha_form!r}: expected one of {get_args(AlphaForm)}")
     chex.assert_axis_dimension(negative_energy, 1, positive_energy.shape[0])
     logits = [-positive_energy[None], -negative_energy]
     if generator_energy is not None:

@@ -6,7 +6,7 @@ All gradients are exact; `sample` is reparameterised within the drawn component,
 """
 
 import math
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import chex
 import jax
@@ -79,6 +79,7 @@ def from_outputs(
 def log_prob(mixture: Mixture | FullMixture, action: Array, family: Family = "gaussian") -> Array:
     """Log density ``[...]`` of ``action [..., Da]``, whose last axes are those of the mixture; more may lead."""
     batch, d = mixture.means.shape[:-2], mixture.means.shape[-1]
+    _check_family(mixture, family)
     chex.assert_shape(action, (..., *batch, d))
     if action.ndim > len(batch) + 1:
         lead = action.shape[: action.ndim - len(batch) - 1]
@@ -86,7 +87,6 @@ def log_prob(mixture: Mixture | FullMixture, action: Array, family: Family = "ga
         return density.reshape(*lead, *batch)
     difference = jnp.expand_dims(action, -2) - mixture.means
     if isinstance(mixture, FullMixture):
-        _check_full(family)
         standard = solve_triangular(mixture.scale_trils, difference[..., None], lower=True)[..., 0]
         log_det = jnp.sum(jnp.log(jnp.diagonal(mixture.scale_trils, axis1=-2, axis2=-1)), -1)
     else:
@@ -149,10 +149,10 @@ def _pick(chosen: Array, values: Array) -> Array:
 
 def _noise(key: PRNGKey, mixture: Mixture | FullMixture, chosen: Array, family: Family) -> Array:
     """Zero-mean noise ``[N, ..., Da]`` of the chosen component's shape."""
+    _check_family(mixture, family)
     d = mixture.means.shape[-1]
     shape, dtype = (*chosen.shape[:-1], d), mixture.means.dtype
     if isinstance(mixture, FullMixture):
-        _check_full(family)
         rows = [_pick(chosen, mixture.scale_trils[..., i, :]) for i in range(d)]
         standard = jax.random.normal(key, shape, dtype)
         return jnp.stack([jnp.sum(row * standard, -1) for row in rows], -1)
@@ -160,6 +160,8 @@ def _noise(key: PRNGKey, mixture: Mixture | FullMixture, chosen: Array, family: 
     return _pick(chosen, mixture.scales) * draw(key, shape, dtype)
 
 
-def _check_full(family: Family) -> None:
-    if family != "gaussian":
+def _check_family(mixture: Mixture | FullMixture, family: Family) -> None:
+    if family not in get_args(Family):
+        raise ValueError(f"family={family!r}: expected one of {get_args(Family)}")
+    if isinstance(mixture, FullMixture) and family != "gaussian":
         raise ValueError(f"family={family!r} has no full covariance; use covariance='diagonal' or family='gaussian'")

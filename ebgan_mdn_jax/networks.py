@@ -5,7 +5,7 @@ is 1.6 to 1.8 times faster on CPU than the usual row-major layout, and no slower
 float32, or float64 where ``jax_enable_x64`` is set.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import flax.linen as nn
 import jax
@@ -31,7 +31,9 @@ def initializers(init: Init, fan_in: int):
             return jax.random.uniform(key, shape, dtype, -(fan_in**-0.5), fan_in**-0.5)
 
         return uniform, uniform
-    return nn.initializers.normal(0.05), nn.initializers.normal(0.05)
+    if init == "normal_0.05":
+        return nn.initializers.normal(0.05), nn.initializers.normal(0.05)
+    raise ValueError(f"init={init!r}: expected one of {get_args(Init)}")
 
 
 class Dense(nn.Module):

@@ -5,7 +5,7 @@ Shape letters used in all docstrings: ``B`` batch, ``N`` negatives or samples, `
 ``[N, B, Da]``. Energies are minimised: ``p(action | obs)`` is proportional to ``exp(-E)``.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import jax
 
@@ -67,3 +67,12 @@ def require(condition: bool, message: str) -> None:
     """Raise `InputError` with ``message`` unless ``condition`` holds."""
     if not condition:
         raise InputError(message)
+
+
+def require_choices(config: Any, prefix: str) -> None:
+    """Raise `InputError` if a field of a dataclass annotated as a `Literal` holds none of its values."""
+    for name, hint in get_type_hints(type(config)).items():
+        options = get_args(hint)
+        if get_origin(hint) is Literal:
+            value = getattr(config, name)
+            require(value in options, f"{prefix}.{name}={value!r}: expected one of {', '.join(map(repr, options))}")

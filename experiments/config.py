@@ -1,6 +1,7 @@
 """The frozen configuration of a run, its overrides from the command line, and its JSON form."""
 
 import dataclasses
+import difflib
 import json
 import math
 import types
@@ -11,7 +12,7 @@ from typing import Any, Literal
 from ebgan_mdn_jax.methods import METHODS
 from ebgan_mdn_jax.tasks import TASKS
 from ebgan_mdn_jax.tasks.base import EvaluationConfig
-from ebgan_mdn_jax.types import InputError, require
+from ebgan_mdn_jax.types import InputError, require, require_choices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +32,7 @@ class TrainConfig:
     checkpoint_every: int = 1000
 
     def __post_init__(self):
+        require_choices(self, "train")
         for name in ("steps", "batch_size", "checkpoint_every"):
             require(getattr(self, name) >= 1, f"train.{name}={getattr(self, name)}: needs at least 1")
         for name in ("members_per_step", "log_every"):
@@ -112,7 +114,10 @@ def apply_overrides(config: ExperimentConfig, overrides: Iterable[str]) -> Exper
         changes[path] = text
     valid = override_paths(config)
     for path in changes:
-        require(path in valid, f"--set={path}=...: no such path; valid ones are {', '.join(valid)}")
+        if path not in valid:
+            close = difflib.get_close_matches(path, valid, n=1, cutoff=0.85)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            raise InputError(f"--set={path}=...: no such path{hint}; valid ones are {', '.join(valid)}")
     hyper = dict(config.hyper)
     for path, text in changes.items():
         if path.startswith("hyper."):
@@ -155,15 +160,18 @@ def from_json(data: dict[str, Any], source: str) -> ExperimentConfig:
         ) from error
 
 
-def first_difference(ours: Any, theirs: Any, path: str = "") -> str | None:
-    """Where two JSON values first differ, as "path: ours, theirs"; None if they are equal."""
+def differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
+    """Where two JSON values differ, each as "path is ours here and theirs there"."""
     if isinstance(ours, dict) and isinstance(theirs, dict):
-        for name in sorted(ours.keys() | theirs.keys()):
-            found = first_difference(ours.get(name), theirs.get(name), f"{path}.{name}" if path else name)
-            if found:
-                return found
-        return None
-    return None if ours == theirs else f"{path} is {json.dumps(ours)} here and {json.dumps(theirs)} there"
+        names = sorted(ours.keys() | theirs.keys())
+        below = (differences(ours.get(name), theirs.get(name), f"{path}.{name}" if path else name) for name in names)
+        return [line for lines in below for line in lines]
+    return [] if ours == theirs else [f"{path} is {json.dumps(ours)} here and {json.dumps(theirs)} there"]
+
+
+def identity(data: dict[str, Any]) -> dict[str, Any]:
+    """The part of a config's JSON that decides numbers: how often to save does not."""
+    return data | {"train": {name: value for name, value in data["train"].items() if name != "checkpoint_every"}}
 
 
 def _leaves(section: Any, prefix: str) -> list[str]:

@@ -17,7 +17,13 @@ USED = (flags.WORKDIR, flags.DATA_DIR, flags.SET)
 def main() -> None:
     """Evaluate and print the results."""
     require(flags.WORKDIR.value is not None, "--workdir is missing: give the folder of a trained run")
-    print(results_table(evaluate(flags.WORKDIR.value, flags.DATA_DIR.value, tuple(flags.SET.value))))
+    overrides = tuple(flags.SET.value)
+    results = evaluate(flags.WORKDIR.value, flags.DATA_DIR.value, overrides)
+    if overrides:
+        results["method"] = f"{results['method']}, {', '.join(overrides)}"
+    print(results_table(results))
+    if overrides:
+        print("These numbers were printed only; results.json keeps those of the run's own settings.")
 
 
 if __name__ == "__main__":

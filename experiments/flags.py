@@ -62,6 +62,11 @@ def run(main: Callable[[], None], *used: flags.FlagHolder) -> None:
     """
 
     def parse(argv):
+        if {"--help", "-h", "--helpshort"} & set(argv):
+            print((sys.modules["__main__"].__doc__ or "").strip(), "\n")
+            for flag in used:
+                print(f"  --{flag.name}: {flags.FLAGS[flag.name].help}")
+            sys.exit(0)
         try:
             left = flags.FLAGS(argv)
         except flags.Error as error:

@@ -27,6 +27,10 @@ def publish(name: str, directory: pathlib.Path) -> None:
     """Copy the files of the sweep ``name`` in ``directory`` and renew its block in the README."""
     for file in _FILES:
         require((directory / file).is_file(), f"{directory / file} does not exist: finish the sweep first")
+    require(
+        f"<!-- results: {name} -->" in README.read_text(),
+        f"the README has no block <!-- results: {name} --> to renew: add one",
+    )
     launches = read_json(directory / "provenance.json")["launches"]
     commits = sorted({launch["commit"] for launch in launches})
     require(
@@ -43,7 +47,7 @@ def renew(readme: str) -> str:
     """The README's text with every published block ``<!-- results: name -->`` ... ``<!-- end -->`` rendered from the committed CSV."""
 
     def render(match):
-        published = (RESULTS / match[2] / "table.csv").is_file()
+        published = all((RESULTS / match[2] / file).is_file() for file in _FILES)
         return match[1] + block(match[2]) + match[3] if published else match[0]
 
     return re.sub(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", render, readme, flags=re.DOTALL)

@@ -4,7 +4,6 @@ The drivers are thin shells around `train` and `evaluate`; nothing here reads a 
 """
 
 import functools
-import math
 import os
 import sys
 import time
@@ -27,7 +26,7 @@ from ebgan_mdn_jax.tasks.base import Conditional
 from ebgan_mdn_jax.training import checkpoint, loop
 from ebgan_mdn_jax.training.members import Members, init_states, make_members, map_members
 from ebgan_mdn_jax.types import Horizon, PyTree, require
-from experiments.config import ExperimentConfig, apply_overrides, first_difference, from_json, to_json
+from experiments.config import ExperimentConfig, apply_overrides, differences, from_json, identity, to_json
 from experiments.workdir import Workdir, read_json, strict, write_arrays, write_json
 
 # Seeds of the draws in evaluation and figures: fixed, so that evaluating again gives the same numbers.
@@ -68,9 +67,9 @@ def choose_devices(config: ExperimentConfig, num_members: int, num_devices: int 
     )
     require(
         num_devices <= len(available),
-        f"--num_devices={num_devices}: this machine has {len(available)} {available[0].platform} device(s)",
+        f"--num_devices={num_devices}: this machine has {len(available)} {available[0].platform} device(s); use at most that many",
     )
-    chosen = num_devices or math.gcd(size, len(available))
+    chosen = num_devices or max(count for count in range(1, len(available) + 1) if size % count == 0)
     require(size % chosen == 0, f"--num_devices={chosen}: {size} {what} do not divide over it; use a divisor of {size}")
     return available[:chosen]
 
@@ -184,7 +183,8 @@ def evaluate(
         step, item = checkpoint.restore_config(manager)
         saved = from_json(item["config"], f"checkpoint {directory.checkpoints}/{step}")
         require(
-            saved == config, f"{directory.path}: checkpoint and config.json are of different runs; train in a new one"
+            not differences(identity(to_json(saved)), identity(to_json(config))),
+            f"{directory.path}: checkpoint and config.json are of different runs; train in a new one",
         )
         require(
             step == config.train.steps,
@@ -202,9 +202,9 @@ def evaluate(
         write_arrays(directory.arrays, _figure_arrays(run, params))
         results = strict(results)
         if directory.results.exists():
-            difference = first_difference(results, read_json(directory.results))
-            if difference is not None:
-                log(f"warning: results differ from those of the run (another backend or version?): {difference}")
+            different = differences(results, read_json(directory.results))
+            if different:
+                log(f"warning: results differ from those of the run (another backend or version?): {different[0]}")
         write_json(directory.results, results)
     return results
 

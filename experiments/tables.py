@@ -48,14 +48,15 @@ def tables(rows: Sequence[Row]) -> list[Table]:
 def markdown_tables(source: str | pathlib.Path | Sequence[Row]) -> str:
     """Tables of a workdir, or of rows from `summarize` or `read_rows`, as GitHub Markdown."""
     rows = summarize(load_runs(source)[0]) if isinstance(source, str | pathlib.Path) else source
-    parts = []
+    parts, legends = [], {}
     for table in tables(rows):
         lines = [
             [name, *(f"**{c.value}** {c.interval}" if c.best else f"{c.value} {c.interval}".strip() for c in cells)]
             for name, cells in table.rows
         ]
         parts.append(f"### {table.task}\n\n{markdown_table(table.header, lines)}\n\n{table.caption}\n")
-    return "\n".join(parts)
+        legends |= dict.fromkeys(table.legend)
+    return "\n".join(parts) + f"\nColumns: {'; '.join(legends)}.\n"
 
 
 def results_table(results: dict[str, Any]) -> str:

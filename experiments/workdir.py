@@ -60,10 +60,16 @@ class Workdir:
         if not self.config.exists():
             refuse_strangers(self.path, ())
             return
-        difference = configs.first_difference(config, read_json(self.config))
+        theirs = read_json(self.config)
         require(
-            difference is None,
-            f"workdir {self.path} holds a run of another config: {difference}; give another --workdir or the same settings",
+            isinstance(theirs, dict) and isinstance(theirs.get("train"), dict),
+            f"{self.config} is not a config of this library: give another --workdir",
+        )
+        different = configs.differences(configs.identity(config), configs.identity(theirs))
+        require(
+            not different,
+            f"workdir {self.path} holds a run of another config: {'; '.join(different[:3])}; "
+            "give another --workdir or the same settings",
         )
 
     def keep_metrics_until(self, step: int) -> None:

@@ -7,6 +7,7 @@ import sys
 import tarfile
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -302,3 +303,12 @@ def test_synthetic_data_do_not_depend_on_the_precision_of_the_run(tmp_path):
     with jax.enable_x64(True):
         again = data.load("lines", tmp_path / "b", num_demonstrations=3)
     np.testing.assert_array_equal(usual.train.obs, again.train.obs)
+
+
+def test_an_edited_task_does_not_meet_the_rows_of_the_old_one(tmp_path, monkeypatch):
+    before = data.load("lines", tmp_path, num_demonstrations=3)
+    edited = TASKS["lines"]._replace(demonstrations=lambda key, num: Batch(jnp.zeros((num, 1)), jnp.ones((num, 1))))
+    monkeypatch.setitem(TASKS, "lines", edited)
+    assert np.all(data.load("lines", tmp_path, num_demonstrations=3).train.action == 1)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(data.load("lines", tmp_path, num_demonstrations=3).train.obs, before.train.obs)

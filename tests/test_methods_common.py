@@ -1,6 +1,7 @@
 """What every method of the registry promises."""
 
 import dataclasses
+import typing
 
 import chex
 import jax
@@ -11,10 +12,11 @@ import pytest
 
 from ebgan_mdn_jax.methods import METHODS
 from ebgan_mdn_jax.methods.base import in_data_units
+from ebgan_mdn_jax.methods.generator import GeneratorConfig
 from ebgan_mdn_jax.normalization import Normalization, identity
 from ebgan_mdn_jax.tasks import TASKS
 from ebgan_mdn_jax.training import loop, members
-from ebgan_mdn_jax.types import Batch, Horizon, Spec
+from ebgan_mdn_jax.types import Batch, Horizon, InputError, Spec
 
 SPEC = Spec((-1.0,), (1.0,), (-2.0, -1.0), (2.0, 1.0))
 HORIZON = Horizon(num_steps=40, steps_per_epoch=4)
@@ -59,6 +61,24 @@ def test_config_and_hyper_are_plain_data(module):
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.init = "lecun"
     assert all(isinstance(value, float) for value in module.Hyper())
+
+
+def test_values_outside_a_literal_are_refused(module):
+    """The command line checks them, and so must the library: a typo may not fall through to another branch."""
+    checked = 0
+
+    def check(cls, build):
+        nonlocal checked
+        for name, hint in typing.get_type_hints(cls).items():
+            if typing.get_origin(hint) is typing.Literal:
+                checked += 1
+                with pytest.raises(InputError, match=f"{name}='typo': expected one of"):
+                    build(**{name: "typo"})
+
+    check(module.Config, module.Config)
+    if hasattr(module.Config(), "generator"):
+        check(GeneratorConfig, GeneratorConfig)
+    assert checked
 
 
 def test_shapes_and_finite_values(module):

@@ -145,7 +145,7 @@ def test_curves_show_members_and_medians(num_groups):
     groups = {f"w={i}": [2 * i, 2 * i + 1] for i in range(num_groups)}
     figure = plotting.curves_figure(np.arange(4), {"nll": values, "mse": values}, groups)
     assert [ax.get_title() for ax in figure.axes] == ["nll", "mse"]
-    assert [ax.get_ylabel() for ax in figure.axes] == ["nats", "action units squared"]
+    assert [ax.get_ylabel() for ax in figure.axes] == ["nats", "network units squared"]
     lines = figure.axes[0].lines
     assert len(lines) == 3 * num_groups
     np.testing.assert_allclose(lines[2].get_ydata(), [0.5, 2, 2.5, np.nan])

@@ -62,6 +62,12 @@ def test_untraceable_runs_are_refused(sweep, commits):
     assert "outdated" in publish.README.read_text() and not publish.RESULTS.exists()
 
 
+def test_a_sweep_without_a_block_is_refused_before_anything_is_copied(sweep):
+    with pytest.raises(InputError, match="no block <!-- results: other -->"):
+        publish.publish("other", sweep)
+    assert not publish.RESULTS.exists()
+
+
 def test_unfinished_sweeps_are_refused(sweep):
     (sweep / "table.csv").unlink()
     with pytest.raises(InputError, match="finish the sweep first"):

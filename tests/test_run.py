@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -137,6 +138,29 @@ def test_old_faithful_uses_all_folds_and_minutes(recordings, tmp_path, monkeypat
     assert all(value < 1.5 for value in results["metrics"]["heldout_nll"])
     assert all(value < 30.0 for value in results["metrics"]["short_share[40,60)"])
     assert results["ceiling"] is None
+
+
+@pytest.mark.parametrize(("members", "devices", "expected"), [(6, 4, 3), (16, 4, 4), (5, 4, 1), (1, 4, 1)])
+def test_the_most_devices_that_divide_are_used(monkeypatch, members, devices, expected):
+    monkeypatch.setattr(run.jax, "devices", lambda: [SimpleNamespace(platform="cpu")] * devices)
+    assert len(run.choose_devices(small_config(), members)) == expected
+
+
+def test_help_lists_the_flags_of_the_driver(capsys):
+    assert call(evaluate.main, "--help") == 0
+    printed = capsys.readouterr().out
+    assert "--workdir: " in printed and "--method" not in printed
+
+
+def test_another_checkpoint_interval_resumes_the_run(trained, data_dir, tmp_path):
+    path = tmp_path / "run"
+    shutil.copytree(trained, path)
+    (path / "results.json").unlink()
+    shutil.rmtree(path / "checkpoints" / "40")
+    config = small_config(overrides=("train.checkpoint_every=7",))
+    assert run.train(config, path, str(data_dir), log=lambda line: None) == json.loads(
+        (trained / "results.json").read_text()
+    )
 
 
 class TestBadInput:

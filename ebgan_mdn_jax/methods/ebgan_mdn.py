@@ -1,7 +1,7 @@
 r"""EBGAN-MDN: an energy model and a mixture-density generator trained against each other (Li et al. 2025, arXiv 2510.07562).
 
 With ``x_j`` the N negatives, ``x_g`` one draw of the generator and ``alpha_t`` its weight, one training step on a minibatch makes R
-energy updates, each with fresh negatives and draws, and then one generator update:
+energy updates, each with fresh negatives and draws, and then one generator update (`make_losses` has the terms, `make` the step):
 
 .. math::
   L_\theta = -\mathbb E \log\frac{e^{-E_\theta(o,a)}}{e^{-E_\theta(o,a)} + \sum_j e^{-E_\theta(o,x_j)} + \alpha_t e^{-E_\theta(o,x_g)}}
@@ -34,7 +34,7 @@ from ebgan_mdn_jax import mixture as mixtures
 from ebgan_mdn_jax.methods import generator as generators
 from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, step_decay
 from ebgan_mdn_jax.samplers import negatives, selection
-from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require
+from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_choices
 
 Inference = Literal["sample", "mode", "component_mean", "rerank", "resample"]
 
@@ -62,6 +62,7 @@ class Config:
     num_candidates: int = 32
 
     def __post_init__(self):
+        require_choices(self, "method")
         for name in ("num_negatives", "energy_steps", "decay_every", "num_candidates"):
             require(getattr(self, name) >= 1, f"method.{name}={getattr(self, name)}: needs at least 1")
         require(

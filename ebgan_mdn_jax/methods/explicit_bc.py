@@ -12,7 +12,7 @@ import optax
 
 from ebgan_mdn_jax import collectives, losses, networks
 from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, step_decay
-from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require
+from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_choices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Config:
     decay_every: int = 20
 
     def __post_init__(self):
+        require_choices(self, "method")
         require(self.decay_every >= 1, f"method.decay_every={self.decay_every}: needs at least 1 epoch")
         require(all(width >= 1 for width in self.hidden), f"method.hidden={self.hidden}: needs positive widths")
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from ebgan_mdn_jax import collectives, networks
 from ebgan_mdn_jax import mixture as mixtures
-from ebgan_mdn_jax.types import Array, PRNGKey, PyTree, Spec, require
+from ebgan_mdn_jax.types import Array, PRNGKey, PyTree, Spec, require, require_choices
 
 Draw = Literal["sample", "mode", "component_mean"]
 
@@ -35,6 +35,7 @@ class GeneratorConfig:
     init: networks.Init = "torch"
 
     def __post_init__(self):
+        require_choices(self, "generator")
         require(self.num_components >= 1, f"generator.num_components={self.num_components}: needs at least 1")
         require(self.latent_dim >= 0, f"generator.latent_dim={self.latent_dim}: needs 0 (none) or more")
         require(self.fixed_scale > 0, f"generator.fixed_scale={self.fixed_scale}: needs a positive deviation")

@@ -17,7 +17,7 @@ from ebgan_mdn_jax import collectives, losses
 from ebgan_mdn_jax import mixture as mixtures
 from ebgan_mdn_jax.methods import generator as generators
 from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, step_decay
-from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require
+from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_choices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Config:
     act_by: generators.Draw = "sample"
 
     def __post_init__(self):
+        require_choices(self, "method")
         require(self.decay_every >= 1, f"method.decay_every={self.decay_every}: needs at least 1 epoch")
 
 

@@ -10,7 +10,7 @@ from ebgan_mdn_jax.plotting import canvas
 
 GROUP_COLORS = (canvas.BLUE, canvas.ORANGE, "#009E73", "#CC79A7", canvas.SKY, "#E69F00", "#000000")
 UNITS = {
-    "mse": "action units squared",
+    "mse": "network units squared",
     "alpha": "weight",
     "gradient_cosine": "cosine",
     "gradient_norm_ratio": "ratio",

@@ -5,6 +5,7 @@ Everything a step needs is a pure function of the state, so a run that is cut an
 
 from collections.abc import Callable
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -105,6 +106,8 @@ def make_chunk(
     devices = devices or jax.devices()[:1]
 
     def chunk(states, hyper, folds, data, num_steps, axis_name=None):
+        chex.assert_rank(list(data), 3)  # [F, rows, D]
+        chex.assert_tree_shape_prefix((hyper, folds), states.step.shape)  # [S]
         first = states.step[0]  # all members are at the same step
 
         def member(state, hyper, fold):
