@@ -79,7 +79,7 @@ def comparison(path: pathlib.Path, rows: list[Row]) -> str:
             code = f"{low} to {high}" if low else "\u2013"
             here = f"{row.median:.4g} ({row.min:.4g} to {row.max:.4g})"
             lines.append([reference["run"], reference["metric"], reference["paper"] or "\u2013", code, here])
-    header = ["run", "metric", "paper", "authors' code, 3 seeds", "ours, median (min to max)"]
+    header = ["run", "metric", "paper or its notebook", "authors' code, 3 seeds", "ours, median (min to max)"]
     return markdown_table(header, lines) + "\n"
 
 
