@@ -6,7 +6,7 @@ Settings: 100 epochs of 239 rows; K = 3; the scale floor is 0.05 of the half-ran
           cannot be turned into likelihood by spikes
 Expected: no published number. Of the recording itself, short eruptions (below 3 minutes) make up 0 % after waits below 60 minutes, 40 %
           after 70 to 80, 64 % after 80 and more.
-Run time: about 2 minutes on 2 CPU cores.
+Run time: about 1 minute on 2 CPU cores.
 """
 
 from experiments.configs.base import run_spec

@@ -5,7 +5,7 @@ Seeds:    16 (0 to 15)
 Settings: as `hyperbola`, with one mixture component for each mode of the task and alpha = 1
 Expected: of lines, the authors' code with 3 seeds: TMC (S = 10, tau = 0.05) of MDN 93 to 94 %, of EBGAN-MDN 76, 91 and 14 %. The
           others have no published number.
-Run time: about 8 minutes on 2 CPU cores.
+Run time: about 3 minutes on 2 CPU cores.
 """
 
 from experiments.configs.base import run_spec
