@@ -7,8 +7,8 @@ import scipy.stats
 def summarize(values: np.ndarray, num_resamples: int = 10_000) -> dict[str, float]:
     """Mean, interquartile mean and median of a metric over seeds, with a 95 % interval of the mean.
 
-    The interval is the percentile bootstrap with a fixed seed, so it is a pure function of the values. With a single seed, or where all
-    values agree, it is the point itself in the second case and undefined (NaN) in the first.
+    The interval is the percentile bootstrap with a fixed seed, so it is a pure function of the values. It is a point where all values
+    agree, and undefined (NaN) for a single seed.
 
     Args:
       values: ``[S]``, one value per seed; non-finite values are an outcome too and make every statistic NaN.

@@ -1,1 +1,1 @@
-"""Ways to draw actions from an energy."""
+"""Drawing negatives to train an energy with, and choosing actions by a trained one."""
