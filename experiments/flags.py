@@ -1,6 +1,7 @@
 """The only place with command-line flags, and the shell that every driver runs in."""
 
 import logging as python_logging
+import signal
 import sys
 from collections.abc import Callable
 
@@ -12,6 +13,7 @@ from ebgan_mdn_jax.methods import METHODS
 from ebgan_mdn_jax.tasks import TASKS
 from ebgan_mdn_jax.types import InputError
 from experiments.configs import CONFIGS
+from experiments.preemption import Preempted
 
 TASK = flags.DEFINE_enum("task", "hyperbola", list(TASKS), "Where demonstrations come from.")
 METHOD = flags.DEFINE_enum("method", "ebgan_mdn", list(METHODS), "What to train.")
@@ -58,7 +60,8 @@ def overrides() -> list[str]:
 def run(main: Callable[[], None], *used: flags.FlagHolder) -> None:
     """Parse flags and call ``main``; whatever the user got wrong becomes one line on stderr and exit code 2.
 
-    Flags that ``main`` does not use are refused rather than ignored.
+    A stop at SIGTERM becomes one line and exit code 143, as shells and schedulers know it. Flags that ``main`` does not use are refused
+    rather than ignored.
     """
 
     def parse(argv):
@@ -91,6 +94,9 @@ def run(main: Callable[[], None], *used: flags.FlagHolder) -> None:
             main()
         except InputError as error:
             _fail(str(error))
+        except Preempted as error:
+            print(error, file=sys.stderr)
+            sys.exit(128 + signal.SIGTERM)
 
     app.run(guarded, flags_parser=parse)
 
