@@ -27,6 +27,7 @@ from ebgan_mdn_jax.training import checkpoint, loop
 from ebgan_mdn_jax.training.members import Members, init_states, make_members, map_members
 from ebgan_mdn_jax.types import Horizon, PyTree, require
 from experiments.config import ExperimentConfig, apply_overrides, differences, from_json, identity, to_json
+from experiments.preemption import Preempted, watch_sigterm
 from experiments.workdir import Workdir, read_json, strict, write_arrays, write_json
 
 # Seeds of the draws in evaluation and figures: fixed, so that evaluating again gives the same numbers.
@@ -116,7 +117,7 @@ def _train(run, devices, directory, log):
     """Start or resume, and train to the end."""
     sharding = loop.state_sharding(devices, run.config.train.parallel)
     abstract = jax.eval_shape(functools.partial(init_states, run.method), run.members.seed)
-    with checkpoint.open_manager(directory.checkpoints) as manager:
+    with watch_sigterm() as watch, checkpoint.open_manager(directory.checkpoints) as manager:
         if manager.latest_step() is None:
             step, states = 0, init_states(run.method, run.members.seed, sharding)
             members_per_step = choose_members_per_step(run.config, len(run.members), devices)
@@ -126,10 +127,10 @@ def _train(run, devices, directory, log):
             members_per_step = item["members_per_step"]  # another one would round differently
             log(f"resuming {directory.path} at step {step}")
         directory.keep_metrics_until(step)
-        _train_from(step, states, run, devices, members_per_step, directory, manager, log)
+        _train_from(step, states, run, devices, members_per_step, directory, manager, watch, log)
 
 
-def _train_from(step, states, run, devices, members_per_step, directory, manager, log):
+def _train_from(step, states, run, devices, members_per_step, directory, manager, watch, log):
     """Advance from ``step`` to the end: a row of metrics per interval, a checkpoint every so often and at the end."""
     settings = run.config.train
     chunk = loop.make_chunk(run.method, settings.batch_size, members_per_step, devices, settings.parallel)
@@ -139,8 +140,13 @@ def _train_from(step, states, run, devices, members_per_step, directory, manager
     reported = np.zeros(len(run.members), bool)
     progress = _Progress(step, settings.steps, len(run.members), log)
     while step < settings.steps:
+        stop = watch.requested
         following = min(step + log_every, settings.steps)
-        save = following // settings.checkpoint_every > step // settings.checkpoint_every or following == settings.steps
+        save = (
+            following // settings.checkpoint_every > step // settings.checkpoint_every
+            or following == settings.steps
+            or stop
+        )
         states, info = chunk(states, run.members.hyper, run.folds, arrays, np.int32(following - step))
         step = following
         info = {name: np.asarray(value, np.float64) for name, value in info._asdict().items()}
@@ -159,6 +165,8 @@ def _train_from(step, states, run, devices, members_per_step, directory, manager
                 "training": {name: value.tolist() for name, value in info.items()},
             }
             checkpoint.save(manager, step, states, item)
+        if stop:
+            raise Preempted(step, settings.steps)
     progress.close()
 
 
