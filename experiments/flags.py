@@ -41,9 +41,15 @@ SET = flags.DEFINE_multi_string(
     "Override as path=value, repeatable: method.num_negatives=64, hyper.energy_weight=0,1 (a grid of members).",
 )
 
+EXECUTOR = flags.DEFINE_enum("executor", "slurm", ["slurm", "local"], "Where jobs run.")
+SLURM = flags.DEFINE_multi_string(
+    "slurm",
+    [],
+    "Options of the jobs as key=value,key=value, repeatable: partition=gpu,time=60 (minutes); setup=COMMAND runs before.",
+)
 
 TRAINING = (SEEDS, FIRST_SEED, STEPS, MEMBERS_PER_STEP, NUM_DEVICES, PARALLEL, CHECKPOINT_EVERY, SET)
-_ALL = (TASK, METHOD, CONFIG, WORKDIR, DATA_DIR, *TRAINING)
+_ALL = (TASK, METHOD, CONFIG, EXECUTOR, SLURM, WORKDIR, DATA_DIR, *TRAINING)
 
 
 def overrides() -> list[str]:
@@ -84,12 +90,7 @@ def run(main: Callable[[], None], *used: flags.FlagHolder) -> None:
 
     def guarded(argv):
         del argv
-        logging.set_verbosity(logging.ERROR)
-        python_logging.getLogger("jax").setLevel(python_logging.ERROR)
-        # A second launch of the same program takes its compiled code from here.
-        jax.config.update("jax_compilation_cache_dir", str(data.cache_dir() / "xla"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+        configure_jax()
         try:
             main()
         except InputError as error:
@@ -99,6 +100,15 @@ def run(main: Callable[[], None], *used: flags.FlagHolder) -> None:
             sys.exit(128 + signal.SIGTERM)
 
     app.run(guarded, flags_parser=parse)
+
+
+def configure_jax() -> None:
+    """Settings of every process that trains: few words, and compiled programs kept for the next launch."""
+    logging.set_verbosity(logging.ERROR)
+    python_logging.getLogger("jax").setLevel(python_logging.ERROR)
+    jax.config.update("jax_compilation_cache_dir", str(data.cache_dir() / "xla"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 def _fail(message: str) -> None:

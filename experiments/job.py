@@ -1,0 +1,94 @@
+"""One run of a sweep as a job of submitit, on Slurm or on this machine; `experiments.submit` makes these.
+
+What submitit does: a job is a pickled callable that its worker loads and calls. Before the call, the worker catches SIGTERM and ignores it,
+and catches SIGUSR2, which the scheduler sends some time before the time limit: it then pickles ``checkpoint()`` in place of the
+job, requeues the job (``scontrol requeue``; the local executor is told by exit code 144) and exits, wherever the program is. What we want:
+both signals let the run save first. So SIGUSR2 is turned into SIGTERM, which the training loop answers by saving and `Preempted`, and
+then handed to submitit. After SIGTERM alone nothing is requeued from here: that is a cancelled job, which shall stay so, or a preempted
+one, which Slurm requeues itself.
+"""
+
+import os
+import pathlib
+import signal
+import sys
+import time
+from typing import Any, NamedTuple
+
+from experiments import claims, flags
+from experiments.config import ExperimentConfig
+from experiments.preemption import Preempted
+from experiments.provenance import record
+from experiments.run import train
+from experiments.workdir import InUse
+
+# A requeued job may start before the claim of its predecessor, on another machine that has died, is out of date.
+_PATIENCE_SECONDS = 2 * claims.STALE_SECONDS
+
+
+class Job(NamedTuple):
+    """Trains one run of a sweep in its folder, just as `experiments.sweep` would."""
+
+    command: tuple[str, ...]  # that submitted it, for provenance.json
+    directory: str  # of the sweep
+    name: str  # of the run
+    config: ExperimentConfig
+    data_dir: str | None
+    num_devices: int
+
+    def __call__(self) -> None:
+        """Train to the end; at SIGTERM or before the time limit save and exit."""
+        time_is_up = getattr(signal, f"SIG{os.environ.get('SUBMITIT_PREEMPT_SIGNAL', 'USR2')}")
+        requeue = signal.getsignal(time_is_up)
+        requeued = []
+
+        def stop(signum, frame):
+            raise Preempted  # outside the training loop there is nothing to save
+
+        def stop_and_requeue(signum, frame):
+            requeued.append(signum)
+            # The loop takes one SIGTERM, and then sets the default, to end at once.
+            if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+                signal.raise_signal(signal.SIGTERM)
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(time_is_up, stop_and_requeue)
+        try:
+            self._train()
+        except Preempted as stopped:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            print(stopped, file=sys.stderr, flush=True)
+            if requeued:
+                requeue(time_is_up, None)
+            sys.exit(128 + signal.SIGTERM)
+
+    def checkpoint(self) -> Any:
+        """What a requeued job runs: the same again, since all that is saved lies in the run's folder."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+    def _train(self):
+        flags.configure_jax()
+        sys.argv = list(self.command)
+        directory = pathlib.Path(self.directory)
+        until = time.monotonic() + _PATIENCE_SECONDS
+        _patiently(lambda: _record(directory), until)
+        _patiently(lambda: train(self.config, directory / self.name, self.data_dir, self.num_devices), until)
+
+
+def _record(directory):
+    with claims.claimed(directory):  # other jobs add their launches too
+        record(directory)
+
+
+def _patiently(act, until):
+    """Call ``act`` until it finds its folder free."""
+    while True:
+        try:
+            return act()
+        except (InUse, claims.InUse) as error:
+            if time.monotonic() > until:
+                raise
+            print(error, flush=True)
+            time.sleep(2.0)

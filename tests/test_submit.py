@@ -1,0 +1,209 @@
+"""Jobs: what is given to Slurm, and real jobs of submitit's local executor, undisturbed, requeued and stopped."""
+
+import json
+import os
+import pathlib
+import signal
+import sys
+import time
+
+import pytest
+from absl import flags as absl_flags
+
+from ebgan_mdn_jax.types import InputError
+from experiments import claims, flags, run, submit
+from experiments.config import make_config
+from experiments.job import Job
+
+pytest.importorskip("submitit", reason="needs the extra slurm: pip install 'ebgan_mdn_jax[slurm]'")
+
+SMALL = (
+    "method.generator.hidden=8", "train.checkpoint_every=100000",
+    "evaluation.num_inputs=20", "evaluation.num_quadrature=200", "evaluation.num_draws=50",
+)  # fmt: skip
+VALID = ("partition", "time", "nodelist", "setup", "nodes", "cpus_per_task", "exclusive")
+
+
+def tiny(method, steps):
+    overrides = [path for path in SMALL if method == "mdn" or "generator" not in path]
+    return make_config("hyperbola", method, 2, 0, (f"train.steps={steps}", *overrides))
+
+
+def job(directory, name, config, data_dir):
+    return Job(("python", "test"), str(directory), name, config, str(data_dir), 0)
+
+
+def test_options_for_slurm():
+    assert submit.slurm_options(["partition=gpu,time=60", "nodelist=n1,n2,exclusive=True"], VALID) == {
+        "job_name": "ebgan_mdn_jax", "additional_parameters": {"requeue": True},
+        "partition": "gpu", "time": 60, "nodelist": "n1,n2", "exclusive": True,
+    }  # fmt: skip
+    lists = submit.slurm_options(["time=1", "setup=module load a,b=1", "setup=source env", "cpus_per_task=4"], VALID)
+    assert lists["setup"] == ["module load a,b=1", "source env"]
+    assert lists["srun_args"] == ["--cpus-per-task=4"]
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        (
+            ["time=60", "bogus=1"],
+            "^--slurm=bogus=...: no such option; expected one of cpus_per_task, exclusive, nodelist",
+        ),
+        (["gpu,time=60"], "^--slurm=gpu,time=60: expected key=value"),
+        (["partition=gpu"], "^--slurm=time=MINUTES is missing"),
+        (["time=1-00:00:00"], "^--slurm=time=MINUTES is missing"),
+        (["time=60,nodes=2"], "^--slurm=nodes=2: a run is one process"),
+    ],
+)
+def test_wrong_options(entries, message):
+    with pytest.raises(InputError, match=message):
+        submit.slurm_options(entries, VALID)
+
+
+def test_what_is_missing_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match="Slurm is not on this machine \\(no sbatch\\): submit from"):
+        submit.make_executor("slurm", tmp_path / "jobs", ["time=1"])
+    with pytest.raises(InputError, match="--slurm has no meaning with --executor=local"):
+        submit.make_executor("local", tmp_path / "jobs", ["time=1"])
+    monkeypatch.setattr(submit.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="needs submitit, which is not installed: pip install"):
+        submit.make_executor("local", tmp_path / "jobs")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def sbatch(tmp_path, monkeypatch):
+    """A cluster that takes any job and runs none; the function returned sets what its sbatch does."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+
+    def behave(script):
+        for name in ("sbatch", "srun", "scontrol"):
+            (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+            (folder / name).chmod(0o755)
+
+    behave("echo Submitted batch job 42")
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return behave
+
+
+def test_an_array_is_submitted(tmp_path, sbatch):
+    executor = submit.make_executor("slurm", tmp_path / "jobs", ["partition=gpu,time=60", "setup=module load cuda"])
+    configs = {"a": tiny("mdn", 10), "b": tiny("explicit_bc", 10)}
+    ids = submit.submit(executor, [job(tmp_path, name, config, tmp_path) for name, config in configs.items()])
+    assert ids == ["42_0", "42_1"]
+    script = (tmp_path / "jobs" / "42_submission.sh").read_text().splitlines()
+    for line in ("partition=gpu", "time=60", "array=0-1%2", "signal=USR2@90", "requeue", "open-mode=append"):
+        assert f"#SBATCH --{line}" in script
+    assert "module load cuda" in script
+    from submitit.core.utils import DelayedSubmission
+
+    again = DelayedSubmission.load(tmp_path / "jobs" / f"{ids[1]}_submitted.pkl").function
+    assert again.config == configs["b"] and again.name == "b"
+    assert again.checkpoint().function == again
+
+
+def test_slurm_says_no(tmp_path, sbatch):
+    sbatch("echo 'sbatch: error: invalid partition specified: gpu' >&2; exit 1")
+    executor = submit.make_executor("slurm", tmp_path / "jobs", ["partition=gpu,time=60"])
+    with pytest.raises(InputError, match="^Slurm refused the jobs: .*invalid partition specified: gpu$"):
+        submit.submit(executor, [job(tmp_path, "a", tiny("mdn", 10), tmp_path)])
+
+
+def wait_for(reached, folder):
+    deadline = time.monotonic() + 120
+    while not reached():
+        logs = [path.read_text() for path in sorted(folder.glob("*.err"))]
+        assert time.monotonic() < deadline and not any("Traceback" in log for log in logs), "\n".join(logs)
+        time.sleep(0.01)
+
+
+def worker_of(folder):
+    """The process that owns a run's folder, once it has trained a little."""
+    metrics = folder / "metrics.jsonl"
+    wait_for(lambda: metrics.exists() and metrics.read_text().count("\n") > 2, folder.parent / submit.FOLDER)
+    (path,) = folder.glob(f"{claims.PREFIX}*")
+    return json.loads(path.read_text())["pid"]
+
+
+def same(ours, theirs):
+    return all((ours / name).read_bytes() == (theirs / name).read_bytes() for name in ("results.json", "metrics.jsonl"))
+
+
+@pytest.fixture(scope="module")
+def direct(tmp_path_factory, data_dir):
+    """The same runs trained here and undisturbed."""
+    path = tmp_path_factory.mktemp("direct")
+    configs = {"short": tiny("explicit_bc", 40), "long": tiny("mdn", 6000)}
+    for name, config in configs.items():
+        run.train(config, path / name, str(data_dir), log=lambda line: None)
+    return path, configs
+
+
+@pytest.mark.slow
+def test_jobs_give_the_results_of_direct_runs_also_when_their_time_runs_out(direct, tmp_path, data_dir, monkeypatch):
+    theirs, configs = direct
+    monkeypatch.setenv("PYTHONPATH", str(pathlib.Path(run.__file__).parents[1]))
+    folder = tmp_path / submit.FOLDER
+    executor = submit.make_executor("local", folder)
+    ids = submit.submit(executor, [job(tmp_path, name, config, data_dir) for name, config in configs.items()])
+    first = worker_of(tmp_path / "long")
+    os.kill(first, signal.SIGUSR2)  # as Slurm does before the time limit
+    wait_for(lambda: all((folder / f"{i}_0_result.pkl").exists() for i in ids), folder)
+    log = (folder / f"{ids[1]}_0_log.out").read_text()
+    assert "stopped by SIGTERM at step" in (folder / f"{ids[1]}_0_log.err").read_text()
+    assert f"resuming {tmp_path / 'long'} at step" in log and "Requeued job" in log
+    for name in configs:
+        assert same(tmp_path / name, theirs / name)
+    launches = json.loads((tmp_path / "provenance.json").read_text())["launches"]
+    assert [launch["command"] for launch in launches] == ["python -m experiments.python test"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGTERM, signal.SIGUSR2]])
+def test_a_stopped_job_has_saved_and_another_one_goes_on(direct, tmp_path, data_dir, monkeypatch, signals):
+    """SIGTERM alone requeues nothing; clusters that send both mean preemption."""
+    theirs, configs = direct
+    monkeypatch.setenv("PYTHONPATH", str(pathlib.Path(run.__file__).parents[1]))
+    folder = tmp_path / submit.FOLDER
+    executor = submit.make_executor("local", folder)
+    (first,) = submit.submit(executor, [job(tmp_path, "long", configs["long"], data_dir)])
+    worker = worker_of(tmp_path / "long")
+    for signum in signals:
+        os.kill(worker, signum)
+    log = folder / f"{first}_0_log.err"
+    wait_for(lambda: "stopped by SIGTERM at step" in log.read_text(), folder)
+    if len(signals) == 1:
+        wait_for(lambda: not list((tmp_path / "long").glob(f"{claims.PREFIX}*")), folder)
+        assert not (folder / f"{first}_0_result.pkl").exists()
+        (saved,) = [int(path.name) for path in (tmp_path / "long" / "checkpoints").iterdir()]
+        assert 0 < saved < 6000
+        (first,) = submit.submit(executor, [job(tmp_path, "long", configs["long"], data_dir)])
+    wait_for(lambda: (folder / f"{first}_0_result.pkl").exists(), folder)
+    assert same(tmp_path / "long", theirs / "long")
+
+
+def call(*argv):
+    """Run the driver as the command line would; returns the exit code."""
+    for name in absl_flags.FLAGS:
+        absl_flags.FLAGS[name].unparse()
+    absl_flags.FLAGS.unparse_flags()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stopped:
+        patch.setattr(sys, "argv", ["submit", *argv])
+        flags.run(submit.main, *submit.USED)
+    return stopped.value.code or 0
+
+
+def test_the_driver(tmp_path, data_dir, sbatch, capsys):
+    argv = ["--config=quickstart", f"--data_dir={data_dir}", f"--workdir={tmp_path}/sweep"]
+    assert call(*argv, "--slurm=time=60,partition=x") == 0
+    printed = capsys.readouterr().out
+    assert "0 of 6 runs are finished; submitted 6" in printed and "hyperbola-mdn: job 42_1, log " in printed
+    assert "scancel 42" in printed and f"experiments.report --workdir={tmp_path}/sweep" in printed
+    assert {path.name for path in (tmp_path / "sweep").iterdir()} == {submit.FOLDER}
+    for wrong, message in (("--slurm=bogus=1", "no such option"), ("--executor=local", "no meaning with")):
+        assert call(*argv[:2], f"--workdir={tmp_path}/new", "--slurm=time=1", wrong) == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
