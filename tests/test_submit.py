@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import signal
+import subprocess
 import sys
 import time
 
@@ -17,6 +18,7 @@ from experiments.job import Job
 
 pytest.importorskip("submitit", reason="needs the extra slurm: pip install 'ebgan_mdn_jax[slurm]'")
 
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 SMALL = (
     "method.generator.hidden=8", "train.checkpoint_every=100000",
     "evaluation.num_inputs=20", "evaluation.num_quadrature=200", "evaluation.num_draws=50",
@@ -112,6 +114,58 @@ def test_slurm_says_no(tmp_path, sbatch):
         submit.submit(executor, [job(tmp_path, "a", tiny("mdn", 10), tmp_path)])
 
 
+SIGNALS = """
+import contextlib, json, os, signal, time
+from experiments import job
+from experiments.preemption import Preempted, watch_sigterm
+
+def until(condition):
+    while not condition():
+        time.sleep(0.001)
+
+def requeue(signum, frame):
+    raise SystemExit("requeued")
+
+def send(names, seen):
+    for name in names.split():
+        os.kill(os.getpid(), getattr(signal, name))
+        until(seen)
+
+outcomes = {}
+for where in ("loop", "elsewhere"):
+    for names in ("SIGTERM", "SIGUSR2", "SIGTERM SIGUSR2", "SIGUSR2 SIGUSR2"):
+        def train(self):
+            if where == "elsewhere":
+                send(names, lambda: False)
+            with watch_sigterm() as watch:
+                send(names, lambda: watch.requested)
+                raise Preempted(1, 2)
+        job.Job._train = train
+        signal.signal(signal.SIGUSR2, requeue)  # as submitit's worker does
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        with contextlib.suppress(SystemExit):
+            try:
+                job.Job((), "", "", None, None, 0)()
+            except SystemExit as stopped:
+                outcomes[f"{where}: {names}"] = stopped.code
+print(json.dumps(outcomes))
+"""
+
+
+def test_which_signals_requeue_a_job():
+    """In one process: an unanswered SIGTERM would end it."""
+    env = os.environ | {"JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALS], cwd=ROOT, env=env, text=True, capture_output=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {
+        "loop: SIGTERM": 143, "loop: SIGUSR2": "requeued", "loop: SIGTERM SIGUSR2": "requeued",
+        "loop: SIGUSR2 SIGUSR2": "requeued", "elsewhere: SIGTERM": 143, "elsewhere: SIGUSR2": "requeued",
+        "elsewhere: SIGTERM SIGUSR2": 143, "elsewhere: SIGUSR2 SIGUSR2": "requeued",
+    }  # fmt: skip
+
+
 def wait_for(reached, folder):
     deadline = time.monotonic() + 120
     while not reached():
@@ -145,7 +199,7 @@ def direct(tmp_path_factory, data_dir):
 @pytest.mark.slow
 def test_jobs_give_the_results_of_direct_runs_also_when_their_time_runs_out(direct, tmp_path, data_dir, monkeypatch):
     theirs, configs = direct
-    monkeypatch.setenv("PYTHONPATH", str(pathlib.Path(run.__file__).parents[1]))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     folder = tmp_path / submit.FOLDER
     executor = submit.make_executor("local", folder)
     ids = submit.submit(executor, [job(tmp_path, name, config, data_dir) for name, config in configs.items()])
@@ -162,26 +216,20 @@ def test_jobs_give_the_results_of_direct_runs_also_when_their_time_runs_out(dire
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGTERM, signal.SIGUSR2]])
-def test_a_stopped_job_has_saved_and_another_one_goes_on(direct, tmp_path, data_dir, monkeypatch, signals):
-    """SIGTERM alone requeues nothing; clusters that send both mean preemption."""
+def test_a_stopped_job_has_saved_and_another_one_goes_on(direct, tmp_path, data_dir, monkeypatch):
     theirs, configs = direct
-    monkeypatch.setenv("PYTHONPATH", str(pathlib.Path(run.__file__).parents[1]))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     folder = tmp_path / submit.FOLDER
     executor = submit.make_executor("local", folder)
-    (first,) = submit.submit(executor, [job(tmp_path, "long", configs["long"], data_dir)])
-    worker = worker_of(tmp_path / "long")
-    for signum in signals:
-        os.kill(worker, signum)
-    log = folder / f"{first}_0_log.err"
-    wait_for(lambda: "stopped by SIGTERM at step" in log.read_text(), folder)
-    if len(signals) == 1:
-        wait_for(lambda: not list((tmp_path / "long").glob(f"{claims.PREFIX}*")), folder)
-        assert not (folder / f"{first}_0_result.pkl").exists()
-        (saved,) = [int(path.name) for path in (tmp_path / "long" / "checkpoints").iterdir()]
-        assert 0 < saved < 6000
-        (first,) = submit.submit(executor, [job(tmp_path, "long", configs["long"], data_dir)])
-    wait_for(lambda: (folder / f"{first}_0_result.pkl").exists(), folder)
+    for attempt in range(2):
+        (job_id,) = submit.submit(executor, [job(tmp_path, "long", configs["long"], data_dir)])
+        if attempt == 0:
+            os.kill(worker_of(tmp_path / "long"), signal.SIGTERM)
+            log = folder / f"{job_id}_0_log.err"
+            wait_for(lambda log=log: "stopped by SIGTERM at step" in log.read_text(), folder)
+            (saved,) = [int(path.name) for path in (tmp_path / "long" / "checkpoints").iterdir()]
+            assert 0 < saved < 6000
+    wait_for(lambda: (folder / f"{job_id}_0_result.pkl").exists(), folder)
     assert same(tmp_path / "long", theirs / "long")
 
 
