@@ -2,22 +2,26 @@
 
 What submitit does: a job is a pickled callable that its worker loads and calls. Before the call, the worker catches SIGTERM and ignores it,
 and catches SIGUSR2, which the scheduler sends some time before the time limit: it then pickles ``checkpoint()`` in place of the
-job, requeues the job (``scontrol requeue``; the local executor is told by exit code 144) and exits, wherever the program is. What we want:
-both signals let the run save first. So SIGUSR2 is turned into SIGTERM, which the training loop answers by saving and `Preempted`, and
-then handed to submitit. After SIGTERM alone nothing is requeued from here: that is a cancelled job, which shall stay so, or a preempted
-one, which Slurm requeues itself.
+job, requeues the job (``scontrol requeue``; the local executor is told by exit code 144) and exits, wherever the program is.
+
+What we want: both signals let the run save first. So SIGUSR2 is turned into SIGTERM, which the training loop answers by saving and
+`Preempted`, and only then submitit requeues. SIGTERM itself has two meanings, and Slurm knows which: a job that is to be preempted is
+still running, and if it ends within its time of grace, it is not requeued unless it asks for that; a job that was cancelled, or that
+Slurm requeues itself, is not running any more, and is left alone.
 """
 
 import os
 import pathlib
+import re
 import signal
+import subprocess
 import sys
 import time
 from typing import Any, NamedTuple
 
 from experiments import claims, flags
 from experiments.config import ExperimentConfig
-from experiments.preemption import Preempted
+from experiments.preemption import Preempted, Watch
 from experiments.provenance import record
 from experiments.run import train
 from experiments.workdir import InUse
@@ -43,12 +47,13 @@ class Job(NamedTuple):
         requeued = []
 
         def stop(signum, frame):
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # Slurm may send it twice
             raise Preempted  # outside the training loop there is nothing to save
 
         def stop_and_requeue(signum, frame):
             requeued.append(signum)
-            # The loop takes one SIGTERM, and then sets the default, to end at once.
-            if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+            handler = signal.getsignal(signal.SIGTERM)
+            if not (isinstance(handler, Watch) and handler.requested):  # else the loop is about to stop
                 signal.raise_signal(signal.SIGTERM)
 
         signal.signal(signal.SIGTERM, stop)
@@ -58,7 +63,7 @@ class Job(NamedTuple):
         except Preempted as stopped:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             print(stopped, file=sys.stderr, flush=True)
-            if requeued:
+            if requeued or _slurm_state() == "RUNNING":
                 requeue(time_is_up, None)
             sys.exit(128 + signal.SIGTERM)
 
@@ -75,6 +80,19 @@ class Job(NamedTuple):
         until = time.monotonic() + _PATIENCE_SECONDS
         _patiently(lambda: _record(directory), until)
         _patiently(lambda: train(self.config, directory / self.name, self.data_dir, self.num_devices), until)
+
+
+def _slurm_state() -> str:
+    """What Slurm says of this job; empty if it is none of Slurm's, or Slurm does not answer."""
+    if os.environ.get("SUBMITIT_EXECUTOR") != "slurm":
+        return ""
+    command = ["scontrol", "show", "job", "--oneliner", os.environ["SLURM_JOB_ID"]]
+    try:
+        shown = subprocess.run(command, capture_output=True, text=True, timeout=20).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    found = re.search(r"\bJobState=(\w+)", shown)
+    return found[1] if found else ""
 
 
 def _record(directory):

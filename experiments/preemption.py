@@ -3,7 +3,11 @@
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Iterator
+
+# Slurm sends SIGTERM to a process and once more through srun: signals so close together count as one.
+_ONE_REQUEST_SECONDS = 5.0
 
 
 class Preempted(Exception):
@@ -15,14 +19,22 @@ class Preempted(Exception):
 
 
 class Watch:
-    """``requested`` becomes True when SIGTERM arrives."""
+    """A handler of SIGTERM; ``requested`` becomes True when it arrives."""
 
     requested = False
+
+    def __call__(self, signum, frame):
+        """Take note; somebody who asks again after some seconds does not want to wait."""
+        if not self.requested:
+            self.requested, self._since = True, time.monotonic()
+        elif time.monotonic() - self._since > _ONE_REQUEST_SECONDS:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGTERM)
 
 
 @contextlib.contextmanager
 def watch_sigterm() -> Iterator[Watch]:
-    """While the context lasts, the first SIGTERM only sets ``requested``; a second one ends the process as it does by default.
+    """While the context lasts, the first SIGTERM only sets ``requested``; one that is sent later again ends the process at once.
 
     Python delivers signals to the main thread alone: in other threads nothing is caught.
 
@@ -30,15 +42,10 @@ def watch_sigterm() -> Iterator[Watch]:
       Preempted: at the end of the context, if a request came too late to be answered within.
     """
     watch = Watch()
-
-    def handle(signum, frame):
-        watch.requested = True
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
     if threading.current_thread() is not threading.main_thread():
         yield watch
         return
-    previous = signal.signal(signal.SIGTERM, handle)
+    previous = signal.signal(signal.SIGTERM, watch)
     try:
         yield watch
     finally:

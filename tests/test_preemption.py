@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -15,8 +16,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 DRIVER = """
 import sys, time
-from experiments import flags
+from experiments import flags, preemption
 from experiments.preemption import Preempted, watch_sigterm
+preemption._ONE_REQUEST_SECONDS = 0.2
 
 def main():
     with watch_sigterm() as watch:
@@ -81,8 +83,10 @@ def test_a_driver_stops(second):
     )  # fmt: skip
     assert driver.stdout.readline() == "training\n"
     driver.terminate()
+    driver.terminate()  # as Slurm does: the same request
     assert driver.stdout.readline() == "saved\n"
     if second:
+        time.sleep(0.3)
         driver.stdin.write("slow\n")
         driver.stdin.flush()
         driver.terminate()

@@ -115,8 +115,9 @@ def test_slurm_says_no(tmp_path, sbatch):
 
 
 SIGNALS = """
-import contextlib, json, os, signal, time
-from experiments import job
+import contextlib, json, os, pathlib, signal, sys, time
+from experiments import job, preemption
+preemption._ONE_REQUEST_SECONDS = 0.0  # a second SIGTERM from anybody would end the process
 from experiments.preemption import Preempted, watch_sigterm
 
 def until(condition):
@@ -150,6 +151,48 @@ for where in ("loop", "elsewhere"):
                 outcomes[f"{where}: {names}"] = stopped.code
 print(json.dumps(outcomes))
 """
+
+# The same job under Slurm, where SIGTERM comes while the job is in some state.
+STATES = (
+    SIGNALS.partition("outcomes = {}")[0]
+    + """
+def train(self):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)  # Slurm sends it twice
+        time.sleep(0.01)
+        cleaned.append(True)
+
+job.Job._train = train
+os.environ |= {"SUBMITIT_EXECUTOR": "slurm", "SLURM_JOB_ID": "42"}
+scontrol, outcomes, cleaned = pathlib.Path(sys.argv[1]) / "scontrol", {}, []
+for state in ("RUNNING", "CANCELLED", ""):
+    scontrol.write_text(f"#!/bin/sh\\necho JobId=$4 JobName=x JobState={state} Reason=None" if state else "#!/bin/sh\\nexit 1")
+    scontrol.chmod(0o755)
+    signal.signal(signal.SIGUSR2, requeue)
+    try:
+        job.Job((), "", "", None, None, 0)()
+    except SystemExit as stopped:
+        outcomes[state] = stopped.code
+assert len(cleaned) == 3
+print(json.dumps(outcomes))
+"""
+)
+
+
+def outcomes(code, *arguments, path=""):
+    """In a process of their own: an unanswered SIGTERM would end it."""
+    env = os.environ | {"JAX_PLATFORMS": "cpu", "PATH": f"{path}:{os.environ['PATH']}"}
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=env, text=True, capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_sigterm_requeues_what_slurm_preempts_and_not_what_is_cancelled(tmp_path):
+    assert outcomes(STATES, str(tmp_path), path=tmp_path) == {"RUNNING": "requeued", "CANCELLED": 143, "": 143}
 
 
 def test_which_signals_requeue_a_job():
