@@ -240,4 +240,5 @@ def _start_time(pid: int) -> str | None:
         fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
-    return "over" if fields[0] in "ZX" else fields[19]
+    state, num_threads, started = fields[0], int(fields[17]), fields[19]
+    return "over" if state in "ZX" and num_threads <= 1 else started

@@ -56,8 +56,8 @@ class Job(NamedTuple):
             if not (isinstance(handler, Watch) and handler.requested):  # else the loop is about to stop
                 signal.raise_signal(signal.SIGTERM)
 
-        signal.signal(signal.SIGTERM, stop)
         signal.signal(time_is_up, stop_and_requeue)
+        signal.signal(signal.SIGTERM, stop)
         try:
             self._train()
         except Preempted as stopped:

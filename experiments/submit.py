@@ -7,7 +7,9 @@ preempted or reach their time limit save, are requeued and go on; when all are d
 again submits what is not finished. --executor=local runs the jobs on this machine, all at once and without GPU, to try things out.
 """
 
+import contextlib
 import importlib.util
+import io
 import pathlib
 import shutil
 import sys
@@ -137,11 +139,12 @@ def submit(executor: Any, jobs: Sequence[Job]) -> list[str]:
     if not jobs:
         return []
     try:
-        with executor.batch():
+        # submitit prints what sbatch says before it raises it.
+        with contextlib.redirect_stderr(io.StringIO()), executor.batch():
             submitted = [executor.submit(job) for job in jobs]
     except (FailedJobError, FailedSubmissionError) as error:
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        raise InputError(f"Slurm refused the jobs: {lines[-1] if lines else 'no reason given'}") from error
+        reasons = [line.removeprefix("sbatch: error: ") for line in str(error).splitlines() if line.strip()]
+        raise InputError(f"Slurm refused the jobs: {'; '.join(reasons)}") from error
     return [job.job_id for job in submitted]
 
 

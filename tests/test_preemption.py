@@ -18,7 +18,7 @@ DRIVER = """
 import sys, time
 from experiments import flags, preemption
 from experiments.preemption import Preempted, watch_sigterm
-preemption._ONE_REQUEST_SECONDS = 0.2
+preemption._ONE_REQUEST_SECONDS = 1.0
 
 def main():
     with watch_sigterm() as watch:
@@ -86,7 +86,7 @@ def test_a_driver_stops(second):
     driver.terminate()  # as Slurm does: the same request
     assert driver.stdout.readline() == "saved\n"
     if second:
-        time.sleep(0.3)
+        time.sleep(1.1)
         driver.stdin.write("slow\n")
         driver.stdin.flush()
         driver.terminate()

@@ -107,11 +107,12 @@ def test_an_array_is_submitted(tmp_path, sbatch):
     assert again.checkpoint().function == again
 
 
-def test_slurm_says_no(tmp_path, sbatch):
-    sbatch("echo 'sbatch: error: invalid partition specified: gpu' >&2; exit 1")
+def test_slurm_says_no(tmp_path, sbatch, capsys):
+    sbatch("echo 'sbatch: error: invalid partition: gpu' >&2; echo 'sbatch: error: submission failed' >&2; exit 1")
     executor = submit.make_executor("slurm", tmp_path / "jobs", ["partition=gpu,time=60"])
-    with pytest.raises(InputError, match="^Slurm refused the jobs: .*invalid partition specified: gpu$"):
+    with pytest.raises(InputError, match="^Slurm refused the jobs: invalid partition: gpu; submission failed$"):
         submit.submit(executor, [job(tmp_path, "a", tiny("mdn", 10), tmp_path)])
+    assert capsys.readouterr().err == ""
 
 
 SIGNALS = """
