@@ -9,7 +9,7 @@ import pytest
 
 from ebgan_mdn_jax.methods import mdn
 from ebgan_mdn_jax.methods.base import Method, TrainState
-from ebgan_mdn_jax.training import loop, members
+from ebgan_mdn_jax.training import devices, loop, members
 from ebgan_mdn_jax.types import Batch, Horizon, InputError, Spec
 
 SPEC = Spec((-1.0,), (1.0,), (-1.0,), (1.0,))
@@ -53,14 +53,14 @@ def test_a_run_visits_epoch_after_epoch_however_it_is_cut(cuts):
     def init(key):
         return TrainState(_Rows(jnp.zeros((12, 4), int)), (), (), jnp.zeros((), jnp.int32), key)
 
-    method = Method(_Rows(1.0), init, step, None, None, None, None, None)
+    method = Method(_Rows(1.0), init, step, None, None, None, None, None, ())
     group = members.make_members(method, [0, 1])
     states = members.init_states(method, group.seed)
     data = jax.tree.map(lambda x: x[None], numbered(12))
     chunk = loop.make_chunk(method, batch_size=4)
     for cut in cuts:
         states, _ = chunk(states, group.hyper, np.zeros(2, np.int32), data, np.int32(cut))
-    seen = np.asarray(states.params.rows)
+    seen = np.asarray(states.train.params.rows)
     assert np.all(seen[..., :3] == 1) and np.all(seen[..., 3].sum(1) == 4)
 
 
@@ -100,7 +100,7 @@ def _counter():
         params = _Count(state.params.total + hyper.total * batch.obs.sum())
         return state._replace(params=params, step=state.step + 1), _Count(state.step.astype(float))
 
-    return Method(_Count(1.0), init, step, None, None, None, None, None)
+    return Method(_Count(1.0), init, step, None, None, None, None, None, ("total",))
 
 
 def test_chunk_runs_each_member_on_its_fold_and_averages_info():
@@ -112,22 +112,18 @@ def test_chunk_runs_each_member_on_its_fold_and_averages_info():
         states, group.hyper, np.asarray([0, 1, 0, 1]), data, np.int32(4)
     )
     two_epochs = 2 * np.asarray([28.0, 828.0])
-    np.testing.assert_allclose(states.params.total, [*two_epochs, *(10 * two_epochs)])
+    np.testing.assert_allclose(states.train.params.total, [*two_epochs, *(10 * two_epochs)])
     np.testing.assert_allclose(info.total, [1.5] * 4)
-    np.testing.assert_array_equal(states.step, [4] * 4)
+    np.testing.assert_array_equal(states.train.step, [4] * 4)
 
 
 def test_chunk_donates_its_states():
     method = _counter()
     group = members.make_members(method, [0])
-    states = members.init_states(method, group.seed, loop.state_sharding(jax.devices()[:1]))
+    states = members.init_states(method, group.seed, devices.make_layout().members)
     data = Batch(*(x[None] for x in numbered(8)))
     loop.make_chunk(method, batch_size=4)(states, group.hyper, np.zeros(1, np.int32), data, np.int32(1))
     with pytest.raises(RuntimeError, match="deleted"):
-        np.asarray(states.params.total)
+        np.asarray(states.train.params.total)
 
 
-def test_pmap_refuses_a_batch_that_does_not_divide():
-    device = jax.devices()[0]
-    with pytest.raises(InputError, match="train.batch_size=5 does not divide over 2 devices"):
-        loop.make_chunk(_counter(), batch_size=5, devices=[device, device], parallel="pmap")
