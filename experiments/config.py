@@ -12,6 +12,7 @@ from typing import Any, Literal
 from ebgan_mdn_jax.methods import METHODS
 from ebgan_mdn_jax.tasks import TASKS
 from ebgan_mdn_jax.tasks.base import EvaluationConfig
+from ebgan_mdn_jax.training.devices import Parallel
 from ebgan_mdn_jax.types import InputError, require, require_choices
 
 
@@ -20,14 +21,16 @@ class TrainConfig:
     """How a run trains.
 
     ``steps`` counts generator (policy) steps. ``members_per_step`` members run vectorised, the rest one after another; 0 chooses by
-    backend. A row of metrics, the mean over its steps, is logged every ``log_every`` steps (0: every epoch) and at the end. Checkpoints are
-    saved with the first row after every ``checkpoint_every`` steps, and at the end.
+    backend and memory. ``parallel`` and ``batch_devices`` say how devices share the work: see `ebgan_mdn_jax.training.devices`. A row of
+    metrics, the mean over its steps, is logged every ``log_every`` steps (0: every epoch) and at the end. Checkpoints are saved with the
+    first row after every ``checkpoint_every`` steps, and at the end.
     """
 
     steps: int = 1600
     batch_size: int = 32
     members_per_step: int = 0
-    parallel: Literal["seeds", "pmap"] = "seeds"
+    parallel: Parallel = "seeds"
+    batch_devices: int = 0
     log_every: int = 0
     checkpoint_every: int = 1000
 
@@ -35,7 +38,7 @@ class TrainConfig:
         require_choices(self, "train")
         for name in ("steps", "batch_size", "checkpoint_every"):
             require(getattr(self, name) >= 1, f"train.{name}={getattr(self, name)}: needs at least 1")
-        for name in ("members_per_step", "log_every"):
+        for name in ("members_per_step", "batch_devices", "log_every"):
             require(getattr(self, name) >= 0, f"train.{name}={getattr(self, name)}: needs 0 (automatic) or more")
 
 

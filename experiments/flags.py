@@ -2,6 +2,7 @@
 
 import logging as python_logging
 import sys
+import typing
 from collections.abc import Callable
 
 import jax
@@ -10,6 +11,7 @@ from absl import app, flags, logging
 from ebgan_mdn_jax import data
 from ebgan_mdn_jax.methods import METHODS
 from ebgan_mdn_jax.tasks import TASKS
+from ebgan_mdn_jax.training.devices import Parallel
 from ebgan_mdn_jax.types import InputError
 from experiments.configs import CONFIGS
 
@@ -26,9 +28,12 @@ MEMBERS_PER_STEP = flags.DEFINE_integer(
     "members_per_step", None, "Members that run vectorised; default 1 on CPU, all on an accelerator.", lower_bound=1
 )
 CONFIG = flags.DEFINE_enum("config", None, list(CONFIGS), "Sweep to run.")
-NUM_DEVICES = flags.DEFINE_integer("num_devices", 0, "Devices to use; 0: all that divide evenly.", lower_bound=0)
+NUM_DEVICES = flags.DEFINE_integer("num_devices", 0, "Devices to use; 0: all that have something to do.", lower_bound=0)
 PARALLEL = flags.DEFINE_enum(
-    "parallel", None, ["seeds", "pmap"], "Spread members over devices, or each minibatch; default seeds."
+    "parallel", None, list(typing.get_args(Parallel)), "Spread members over devices, or each minibatch; default seeds."
+)
+BATCH_DEVICES = flags.DEFINE_integer(
+    "batch_devices", None, "Devices that share a minibatch; default 1 for seeds, all for the others.", lower_bound=0
 )
 CHECKPOINT_EVERY = flags.DEFINE_integer(
     "checkpoint_every", None, "Steps between checkpoints; default 1000.", lower_bound=1
@@ -40,7 +45,7 @@ SET = flags.DEFINE_multi_string(
 )
 
 
-TRAINING = (SEEDS, FIRST_SEED, STEPS, MEMBERS_PER_STEP, NUM_DEVICES, PARALLEL, CHECKPOINT_EVERY, SET)
+TRAINING = (SEEDS, FIRST_SEED, STEPS, MEMBERS_PER_STEP, NUM_DEVICES, PARALLEL, BATCH_DEVICES, CHECKPOINT_EVERY, SET)
 _ALL = (TASK, METHOD, CONFIG, WORKDIR, DATA_DIR, *TRAINING)
 
 
@@ -50,6 +55,7 @@ def overrides() -> list[str]:
         "train.steps": STEPS.value,
         "train.members_per_step": MEMBERS_PER_STEP.value,
         "train.parallel": PARALLEL.value,
+        "train.batch_devices": BATCH_DEVICES.value,
         "train.checkpoint_every": CHECKPOINT_EVERY.value,
     }
     return [f"{path}={value}" for path, value in named.items() if value is not None] + SET.value

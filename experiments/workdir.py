@@ -18,6 +18,10 @@ from experiments import config as configs
 _LOCK = ".lock"
 
 
+class InUse(InputError):
+    """Another process works in the folder."""
+
+
 class Workdir:
     """``config.json``, ``metrics.jsonl``, ``checkpoints/``, ``arrays.npz`` and, once the run is finished, ``results.json``."""
 
@@ -50,7 +54,7 @@ class Workdir:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise InputError(f"workdir {self.path} is in use by another process: wait, or give another") from error
+                raise InUse(f"workdir {self.path} is in use by another process: wait, or give another") from error
             self._check(config)
             if not self.config.exists():
                 write_json(self.config, config)

@@ -176,7 +176,9 @@ def test_vectorised_member_equals_its_solo_run_in_float64(module):
         alone, _ = train(method, [11], 50, 1, np.float64)
         leaves = jax.tree.leaves(alone.train.params)
         assert all(leaf.dtype == jnp.float64 for leaf in leaves)
-        chex.assert_trees_all_close(jax.tree.map(lambda x: x[11:12], together.train.params), alone.train.params, atol=1e-8, rtol=0)
+        chex.assert_trees_all_close(
+            jax.tree.map(lambda x: x[11:12], together.train.params), alone.train.params, atol=1e-8, rtol=0
+        )
 
 
 def test_new_hyperparameters_and_lengths_compile_nothing(module):

@@ -8,13 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from absl import flags as absl_flags
 
-from experiments import evaluate, flags, report, run, sweep, train
+from experiments import evaluate, evaluation, flags, report, run, sweep, train
 from experiments.config import make_config, to_json
 from experiments.workdir import Workdir, strict
 
@@ -88,7 +87,9 @@ def test_evaluate_repeats_the_numbers_from_the_checkpoint_alone(trained, data_di
 
 def test_evaluate_with_another_inference_writes_nothing(trained, data_dir):
     before = (trained / "results.json").read_bytes()
-    results = run.evaluate(trained, str(data_dir), ("method.sample_by=component_mean", "evaluation.num_samples=3"))
+    results = evaluation.evaluate(
+        trained, str(data_dir), ("method.sample_by=component_mean", "evaluation.num_samples=3")
+    )
     assert "tmc@S=3,tau=0.05" in results["metrics"] and "kl" not in results["metrics"]
     assert results["metrics"]["mode_distance"][0] >= 0
     assert (trained / "results.json").read_bytes() == before
@@ -99,7 +100,7 @@ def test_evaluate_keeps_the_settings_of_the_run_and_does_not_disturb_it(data_dir
     run.train(small_config(overrides=("evaluation.num_samples=4",)), path, str(data_dir), log=lambda line: None)
     leftover = path / "checkpoints" / "99.orbax-checkpoint-tmp"
     leftover.mkdir()
-    results = run.evaluate(path, str(data_dir), ("method.sample_by=mode",))
+    results = evaluation.evaluate(path, str(data_dir), ("method.sample_by=mode",))
     assert "tmc@S=4,tau=0.05" in results["metrics"]
     assert leftover.exists()
 
@@ -141,12 +142,6 @@ def test_old_faithful_uses_all_folds_and_minutes(recordings, tmp_path, monkeypat
     assert all(value < 1.5 for value in results["metrics"]["heldout_nll"])
     assert all(value < 30.0 for value in results["metrics"]["short_share[40,60)"])
     assert results["ceiling"] is None
-
-
-@pytest.mark.parametrize(("members", "devices", "expected"), [(6, 4, 3), (16, 4, 4), (5, 4, 1), (1, 4, 1)])
-def test_the_most_devices_that_divide_are_used(monkeypatch, members, devices, expected):
-    monkeypatch.setattr(run.jax, "devices", lambda: [SimpleNamespace(platform="cpu")] * devices)
-    assert len(run.choose_devices(small_config(), members)) == expected
 
 
 def test_help_lists_the_flags_of_the_driver(capsys):
@@ -301,13 +296,18 @@ def test_metrics_of_a_killed_process_are_cut_to_the_checkpoint(tmp_path):
     assert directory.read_metrics() == [{"step": step, "nll": [1.0, None]} for step in (10, 20)]
 
 
-def test_a_member_that_diverges_is_named(data_dir, tmp_path):
+def test_a_member_that_diverges_is_frozen_named_and_has_no_metrics(data_dir, tmp_path):
     lines = []
     config = small_config(overrides=("hyper.learning_rate=0.001,1e30",))
     results = run.train(config, tmp_path / "run", str(data_dir), log=lines.append)
-    assert sum("member 2 (seed 0) is no longer finite" in line for line in lines) == 1
+    assert sum("member 2 (seed 0, learning_rate=1e+30) is frozen: not finite at step" in line for line in lines) == 1
     assert not any("member 0" in line or "member 1 " in line for line in lines)
+    assert [failure["member"] for failure in results["failures"]] == [2, 3]
     assert results["metrics"]["heldout_nll"][2] is None and results["metrics"]["heldout_nll"][0] is not None
+    config = small_config(overrides=("hyper.learning_rate=0.001",))
+    alone = run.train(config, tmp_path / "sound", str(data_dir), log=lines.append)
+    sound = {name: values[:2] for name, values in results["metrics"].items()}
+    assert sound == alone["metrics"]
 
 
 def _command(workdir, data_dir, method):

@@ -125,5 +125,3 @@ def test_chunk_donates_its_states():
     loop.make_chunk(method, batch_size=4)(states, group.hyper, np.zeros(1, np.int32), data, np.int32(1))
     with pytest.raises(RuntimeError, match="deleted"):
         np.asarray(states.train.params.total)
-
-

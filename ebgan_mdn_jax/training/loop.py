@@ -3,7 +3,6 @@
 Everything a step needs is a pure function of the state, so a run that is cut and resumed anywhere repeats the same numbers.
 """
 
-import functools
 from collections.abc import Callable
 
 import chex

@@ -72,10 +72,13 @@ def causes(method: Method) -> tuple[str, ...]:
 def resize(tree: PyTree, num_members: int, sharding: jax.sharding.Sharding | None = None) -> PyTree:
     """Cut the leading axis to ``num_members``, or fill it up with copies of the last member.
 
-    Members must divide evenly over devices and over ``members_per_step``; copies fill the gaps, and their results are cut off.
+    Members must divide evenly over devices and over ``members_per_step``; copies fill the gaps, and their results are cut off. The
+    result lies on ``sharding``; a tree that has the size already is returned as it is.
     """
-    size = jax.tree.leaves(tree)[0].shape[0]
-    index = np.minimum(np.arange(num_members), size - 1)
+    sizes = {leaf.shape[0] for leaf in jax.tree.leaves(tree)}
+    if sizes <= {num_members}:
+        return tree
+    index = np.minimum(np.arange(num_members), sizes.pop() - 1)
     if sharding is None:
         return jax.tree.map(lambda leaf: leaf[index], tree)
     return jax.jit(lambda tree: jax.tree.map(lambda leaf: leaf[index], tree), out_shardings=sharding)(tree)
