@@ -125,3 +125,71 @@ def test_chunk_donates_its_states():
     loop.make_chunk(method, batch_size=4)(states, group.hyper, np.zeros(1, np.int32), data, np.int32(1))
     with pytest.raises(RuntimeError, match="deleted"):
         np.asarray(states.train.params.total)
+
+
+def _regression():
+    """Gradient descent on ``(w x - y)^2`` at a rate that Hyper gives: an infinite one breaks it at once, a large one after a while."""
+
+    def init(key):
+        return TrainState(_Count(jnp.ones(())), (), (), jnp.zeros((), jnp.int32), key)
+
+    def step(state, batch, hyper, axis_name=None):
+        loss, gradient = jax.value_and_grad(lambda w: jnp.mean((w * batch.obs - 1.0) ** 2))(state.params.total)
+        return state._replace(params=_Count(state.params.total - hyper.total * gradient), step=state.step + 1), _Count(
+            loss
+        )
+
+    return Method(_Count(0.01), init, step, None, None, None, None, None, ("total",))
+
+
+def _train_regression(rates, cuts=(6,), members_per_step=1):
+    method = _regression()
+    group = members.make_members(method, [0], {"total": rates})
+    states = members.init_states(method, group.seed, devices.make_layout().members)
+    chunk = loop.make_chunk(method, 4, members_per_step)
+    data = Batch(*(x[None] for x in numbered(8)))
+    for cut in cuts:
+        states, info = chunk(states, group.hyper, np.zeros(len(group), np.int32), data, np.int32(cut))
+    return jax.device_get(states._replace(train=states.train._replace(key=()))), np.asarray(info.total)
+
+
+@pytest.mark.parametrize("members_per_step", [1, 3])
+@pytest.mark.parametrize("cuts", [(6,), (1, 2, 3)])
+def test_a_member_that_would_become_infinite_keeps_its_last_finite_state(members_per_step, cuts):
+    """Rates sound, infinite, and so large that squares overflow at the third step; the sound member's bits do not change."""
+    states, info = _train_regression([0.01, np.inf, 1e13], cuts, members_per_step)
+    alone, alone_info = _train_regression([0.01] * 3, cuts, members_per_step)
+    np.testing.assert_array_equal(states.failed_at[:2], [-1, 1])
+    assert 1 < states.failed_at[2] <= 3
+    assert np.all(np.isfinite(states.train.params.total))
+    assert states.train.params.total[1] == 1.0  # never moved
+    np.testing.assert_array_equal(states.train.step, [6] * 3)
+    assert states.train.params.total[0] == alone.train.params.total[0]
+    assert info[0] == alone_info[0]
+
+
+def test_what_froze_a_member_is_told():
+    method = _regression()
+    assert members.causes(method) == ("total", "parameters")
+    # An infinite step breaks the parameters while the loss is finite; after one of about 1e20 the loss overflows.
+    states, _ = _train_regression([0.01, np.inf, 1e19])
+    np.testing.assert_array_equal(states.cause, [-1, 1, 0])
+
+
+def test_infos_are_means_over_the_steps_that_were_taken():
+    frozen_at_once, later = _train_regression([np.inf, 1e13], cuts=(6,))[1]
+    assert np.isnan(frozen_at_once)  # no step was taken
+    assert np.isfinite(later)
+    assert np.all(np.isnan(_train_regression([np.inf, 1e13], cuts=(6, 1))[1]))
+
+
+def test_resize_copies_the_last_member_and_cuts_copies_off():
+    group = members.make_members(_regression(), [3, 4, 5])
+    larger = members.resize(group, 5)
+    np.testing.assert_array_equal(larger.seed, [3, 4, 5, 5, 5])
+    assert members.resize(larger, 3).seed.tolist() == [3, 4, 5]
+    assert members.resize(group, 3) is group
+    states = members.init_states(_regression(), group.seed)
+    fitted = members.resize(states, 4, devices.make_layout().members)
+    keys = jax.random.key_data(fitted.train.key)
+    np.testing.assert_array_equal(keys[3], jax.random.key_data(states.train.key)[2])
