@@ -177,6 +177,18 @@ def identity(data: dict[str, Any]) -> dict[str, Any]:
     return data | {"train": {name: value for name, value in data["train"].items() if name != "checkpoint_every"}}
 
 
+def split_values(text: str) -> list[str]:
+    """Values separated by commas outside parentheses: "(64,64),(128,)" are two."""
+    values, depth = [""], 0
+    for character in text:
+        depth += (character == "(") - (character == ")")
+        if character == "," and depth == 0:
+            values.append("")
+        else:
+            values[-1] += character
+    return [value.strip() for value in values if value.strip()]
+
+
 def _leaves(section: Any, prefix: str) -> list[str]:
     paths = []
     for field in dataclasses.fields(section):

@@ -154,8 +154,7 @@ def _evaluate_members(
     local = -(-len(seeds) // layout.member_devices)
     on_cpu = layout.devices[0].platform == "cpu"
     together = min(run.config.train.members_per_step or (1 if on_cpu else local), local, _MOST_TOGETHER)
-    shape = layout.member_devices * together
-    num_padded = -(-len(seeds) // shape) * shape
+    num_padded = -(-local // together) * together * layout.member_devices
     mapped = jax.shard_map(
         map_members(one, together), mesh=layout.mesh, in_specs=P("member"), out_specs=P("member"), check_vma=False
     )

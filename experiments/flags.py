@@ -1,6 +1,7 @@
 """The only place with command-line flags, and the shell that every driver runs in."""
 
 import logging as python_logging
+import os
 import sys
 import typing
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from ebgan_mdn_jax.methods import METHODS
 from ebgan_mdn_jax.tasks import TASKS
 from ebgan_mdn_jax.training.devices import Parallel
 from ebgan_mdn_jax.types import InputError
+from experiments import processes
 from experiments.configs import CONFIGS
 
 TASK = flags.DEFINE_enum("task", "hyperbola", list(TASKS), "Where demonstrations come from.")
@@ -28,6 +30,19 @@ MEMBERS_PER_STEP = flags.DEFINE_integer(
     "members_per_step", None, "Members that run vectorised; default 1 on CPU, all on an accelerator.", lower_bound=1
 )
 CONFIG = flags.DEFINE_enum("config", None, list(CONFIGS), "Sweep to run.")
+GRID = flags.DEFINE_multi_string(
+    "grid",
+    [],
+    "Values to combine as path=value,value,..., repeatable: hyper.* become members, others (and task, method) runs.",
+)
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the plan and stop.")
+COORDINATOR = flags.DEFINE_string(
+    "coordinator",
+    None,
+    "Run as one of several processes: host:port of the first, or auto to ask the cluster (Slurm, ...).",
+)
+NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes there are.", lower_bound=1)
+PROCESS_ID = flags.DEFINE_integer("process_id", None, "This process's number, from 0.", lower_bound=0)
 NUM_DEVICES = flags.DEFINE_integer("num_devices", 0, "Devices to use; 0: all that have something to do.", lower_bound=0)
 PARALLEL = flags.DEFINE_enum(
     "parallel", None, list(typing.get_args(Parallel)), "Spread members over devices, or each minibatch; default seeds."
@@ -45,8 +60,20 @@ SET = flags.DEFINE_multi_string(
 )
 
 
-TRAINING = (SEEDS, FIRST_SEED, STEPS, MEMBERS_PER_STEP, NUM_DEVICES, PARALLEL, BATCH_DEVICES, CHECKPOINT_EVERY, SET)
-_ALL = (TASK, METHOD, CONFIG, WORKDIR, DATA_DIR, *TRAINING)
+PROCESSES = (COORDINATOR, NUM_PROCESSES, PROCESS_ID)
+TRAINING = (
+    SEEDS,
+    FIRST_SEED,
+    STEPS,
+    MEMBERS_PER_STEP,
+    NUM_DEVICES,
+    PARALLEL,
+    BATCH_DEVICES,
+    CHECKPOINT_EVERY,
+    SET,
+    *PROCESSES,
+)
+_ALL = (TASK, METHOD, CONFIG, GRID, WORKDIR, DATA_DIR, DRY_RUN, *TRAINING)
 
 
 def overrides() -> list[str]:
@@ -94,9 +121,16 @@ def run(main: Callable[[], None], *used: flags.FlagHolder) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
         try:
+            processes.start(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
             main()
         except InputError as error:
             _fail(str(error))
+        except BrokenPipeError:  # the reader of our output has gone, such as head
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        except Exception:
+            processes.abandon()
+            raise
 
     app.run(guarded, flags_parser=parse)
 

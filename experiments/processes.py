@@ -4,6 +4,9 @@ With one process each function is its trivial self. All processes must see the s
 JAX once its heartbeat is missed; started again, the run goes on from its newest checkpoint.
 """
 
+import os
+import sys
+import traceback
 from collections.abc import Callable
 
 import jax
@@ -14,6 +17,7 @@ from ebgan_mdn_jax.types import InputError, require
 from experiments.workdir import InUse
 
 _HEARTBEAT_SECONDS = 10
+_SHUTDOWN_SECONDS = 30
 _ERRORS = {error.__name__: error for error in (InputError, InUse)}
 
 
@@ -49,15 +53,30 @@ def start(coordinator: str | None, num_processes: int | None, process_id: int | 
             num_processes,
             process_id,
             heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
+            shutdown_timeout_seconds=_SHUTDOWN_SECONDS,
         )
     except (ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"--coordinator={coordinator}: cannot join the other processes ({reason})") from error
 
 
+def abandon() -> None:
+    """After an unexpected error in one of several processes: leave at once, so that the others end after a missed heartbeat."""
+    if jax.process_count() > 1:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
+
+
 def is_first() -> bool:
     """Does this process write?"""
     return jax.process_index() == 0
+
+
+def log(line: str) -> None:
+    """Print a line, once."""
+    if is_first():
+        print(line, flush=True)
 
 
 def first_decides(decide: Callable[[], int | None]) -> int:

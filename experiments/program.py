@@ -115,7 +115,7 @@ def compile_program(run: Run, num_devices: int = 0, members_per_step: int = 0) -
     free = not (members_per_step or run.config.train.members_per_step)
     while True:
         program = _compile(run, layout, chosen)
-        limit = device_memory(layout.devices[0])
+        limit = device_memory()
         if not free or chosen == 1 or limit is None or program.bytes_per_device <= _SHARE_OF_MEMORY * limit:
             return program
         chosen = -(-chosen // 2)
@@ -148,9 +148,9 @@ def abstract_states(method: Method, members: Members) -> MemberState:
     return jax.eval_shape(functools.partial(init_states, method), members.seed)
 
 
-def device_memory(device: jax.Device) -> int | None:
-    """Bytes that programs may take on an accelerator; None on a CPU, which has the machine's."""
-    return (device.memory_stats() or {}).get("bytes_limit")
+def device_memory() -> int | None:
+    """Bytes that programs may take on each accelerator; None on a CPU, which has the machine's."""
+    return (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
 
 
 def host_memory() -> int:

@@ -5,7 +5,7 @@
 Killed at any moment and started again, the same command goes on and ends with the same ``results.json``.
 """
 
-from experiments import flags
+from experiments import flags, processes
 from experiments.config import make_config
 from experiments.run import train
 from experiments.tables import results_table
@@ -19,8 +19,8 @@ def main() -> None:
         flags.TASK.value, flags.METHOD.value, flags.SEEDS.value, flags.FIRST_SEED.value, flags.overrides()
     )
     workdir = flags.WORKDIR.value or f"runs/{config.task_name}-{config.method_name}"
-    results = train(config, workdir, flags.DATA_DIR.value, flags.NUM_DEVICES.value)
-    print(results_table(results))
+    results = train(config, workdir, flags.DATA_DIR.value, flags.NUM_DEVICES.value, processes.log)
+    processes.log(results_table(results))
 
 
 if __name__ == "__main__":

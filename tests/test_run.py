@@ -117,7 +117,7 @@ def test_a_seed_alone_gives_the_numbers_it_has_in_company(trained, data_dir, tmp
     config = make_config("hyperbola", "mdn", 1, 1, ("train.steps=40", "train.checkpoint_every=16", *SMALL))
     alone = run.train(config, tmp_path / "alone", str(data_dir), log=lambda line: None)
     together = json.loads((trained / "results.json").read_text())
-    # Training to the bit; in evaluation a loop over one member is compiled to other, equally good, sums by newer versions of JAX.
+    # Training to the bit; short loops of evaluation are unrolled, and so compiled to other, equally good, sums.
     assert {name: values[1:] for name, values in together["training"].items()} == alone["training"]
     for name, values in together["metrics"].items():
         assert values[1:] == pytest.approx(alone["metrics"][name], rel=1e-5), name
