@@ -62,7 +62,7 @@ def evaluate(
             config = _with_inference(config, overrides)
         normalization = Normalization(**{name: tuple(values) for name, values in item["normalization"].items()})
         run = build(config, data_dir, normalization)
-        layout = _layout(len(run.members))
+        layout = _layout(run.members.size)
         params = checkpoint.restore_params(manager, step, abstract_states(run.method, run.members), layout.everywhere)
     results = _results(run, layout, params, item["training"], item["failures"])
     few = fetch(jax.tree.map(lambda leaf: leaf[:_FIGURE_MEMBERS], params))
@@ -102,7 +102,7 @@ def _results(
         values[[failure["member"] for failure in failures]] = np.nan
     varied = [name for name, values in run.config.hyper.items() if len(values) > 1]
     settings = [
-        {name: float(value[i]) for name, value in run.members.hyper._asdict().items()} for i in range(len(run.members))
+        {name: float(value[i]) for name, value in run.members.hyper._asdict().items()} for i in range(run.members.size)
     ]
     groups: dict[tuple, list[int]] = {}
     for index, setting in enumerate(settings):
@@ -170,7 +170,7 @@ def _figure_arrays(run: Run, params: PyTree) -> dict[str, np.ndarray]:
     low, high = np.asarray(spec.obs_low), np.asarray(spec.obs_high)
     obs = jnp.asarray(np.linspace(low, high, 100 if np.any(high > low) else 1), jnp.float32)
     per_input = 20 if obs.shape[0] > 1 else 1000
-    keys = jax.random.split(jax.random.key(_FIGURE_SEED), min(_FIGURE_MEMBERS, len(run.members)))
+    keys = jax.random.split(jax.random.key(_FIGURE_SEED), min(_FIGURE_MEMBERS, run.members.size))
     samples = jax.jit(jax.vmap(lambda key, one: method.sample(key, one, obs, per_input)))(keys, params)
     demonstrations = jax.tree.map(lambda leaf: leaf[0], run.dataset.train)
     if run.dataset.num_folds > 1:  # members train on different rows: show all

@@ -49,7 +49,7 @@ class Program(NamedTuple):
     @property
     def saved_on(self) -> jax.sharding.NamedSharding:
         """Where checkpoints are written from and read to: they hold the members without copies, which may not divide over devices."""
-        even = self.num_padded == len(self.run.members)
+        even = self.num_padded == self.run.members.size
         return self.layout.members if even else self.layout.everywhere
 
 
@@ -96,7 +96,7 @@ def choose_layout(config: ExperimentConfig, num_members: int, num_devices: int =
 
 def choose_members_per_step(run: Run, layout: Layout) -> int:
     """Members that run vectorised on each device: 1 on a CPU, all on an accelerator, unless the config says."""
-    local = -(-len(run.members) // layout.member_devices)
+    local = -(-run.members.size // layout.member_devices)
     automatic = 1 if layout.devices[0].platform == "cpu" else local
     return min(run.config.train.members_per_step or automatic, local)
 
@@ -110,7 +110,7 @@ def compile_program(run: Run, num_devices: int = 0, members_per_step: int = 0) -
       members_per_step: 0 takes the config's or, where that leaves it open, halves the automatic number until the program fits the
         devices' memory.
     """
-    layout = choose_layout(run.config, len(run.members), num_devices)
+    layout = choose_layout(run.config, run.members.size, num_devices)
     chosen = members_per_step or choose_members_per_step(run, layout)
     free = not (members_per_step or run.config.train.members_per_step)
     while True:
@@ -123,7 +123,7 @@ def compile_program(run: Run, num_devices: int = 0, members_per_step: int = 0) -
 
 def _compile(run, layout, members_per_step) -> Program:
     began = time.monotonic()
-    num_padded = math.ceil(len(run.members) / (layout.member_devices * members_per_step))
+    num_padded = math.ceil(run.members.size / (layout.member_devices * members_per_step))
     num_padded *= layout.member_devices * members_per_step
     members, folds = resize((run.members, run.folds), num_padded)
     shapes = lambda tree, sharding: jax.tree.map(  # noqa: E731

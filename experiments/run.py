@@ -100,7 +100,7 @@ def _train(program, directory, log):
 def _train_from(step, states, program, directory, manager, log):
     """Advance from ``step`` to the end: a row of metrics per interval, a checkpoint every so often and at the end."""
     run, layout, settings = program.run, program.layout, program.run.config.train
-    count = len(run.members)
+    count = run.members.size
     hyper, folds = place(resize((run.members.hyper, run.folds), program.num_padded), layout.members)
     arrays = place(run.dataset.train, layout.everywhere)
     log_every = settings.log_every or -(-run.dataset.num_rows // settings.batch_size)

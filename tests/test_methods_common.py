@@ -46,7 +46,7 @@ def train(method, seeds, num_steps, members_per_step, dtype=np.float32):
     chunk = loop.make_chunk(method, batch_size=8, members_per_step=members_per_step)
     states = members.init_states(method, group.seed, devices.make_layout().members)
     data = Batch(*(x[None] for x in batch(dtype)))
-    return chunk(states, group.hyper, np.zeros(len(group), np.int32), data, np.int32(num_steps))
+    return chunk(states, group.hyper, np.zeros(group.size, np.int32), data, np.int32(num_steps))
 
 
 def assert_equal(a, b):

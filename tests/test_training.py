@@ -67,7 +67,7 @@ def test_a_run_visits_epoch_after_epoch_however_it_is_cut(cuts):
 def test_members_are_all_settings_times_all_seeds():
     method = mdn.make(mdn.Config(), SPEC, Horizon(10, 1))
     group = members.make_members(method, [4, 5], {"learning_rate": [0.1, 0.2], "scale_floor": [0.5]})
-    assert len(group) == 4
+    assert group.size == 4
     np.testing.assert_array_equal(group.seed, [4, 5, 4, 5])
     np.testing.assert_array_equal(group.hyper.learning_rate, np.float32([0.1, 0.1, 0.2, 0.2]))
     np.testing.assert_array_equal(group.hyper.scale_floor, np.float32([0.5] * 4))
@@ -149,7 +149,7 @@ def _train_regression(rates, cuts=(6,), members_per_step=1):
     chunk = loop.make_chunk(method, 4, members_per_step)
     data = Batch(*(x[None] for x in numbered(8)))
     for cut in cuts:
-        states, info = chunk(states, group.hyper, np.zeros(len(group), np.int32), data, np.int32(cut))
+        states, info = chunk(states, group.hyper, np.zeros(group.size, np.int32), data, np.int32(cut))
     return jax.device_get(states._replace(train=states.train._replace(key=()))), np.asarray(info.total)
 
 

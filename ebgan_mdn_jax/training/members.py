@@ -33,7 +33,9 @@ class Members(NamedTuple):
     seed: np.ndarray
     hyper: PyTree
 
-    def __len__(self) -> int:  # noqa: D105
+    @property
+    def size(self) -> int:
+        """S."""
         return len(self.seed)
 
 

@@ -31,12 +31,12 @@ def data():
 def train(method, seeds, steps, count=1, parallel="seeds", batch_devices=0, members_per_step=1):
     layout = devices.make_layout(jax.devices()[:count], parallel, batch_devices)
     group = members.make_members(method, seeds)
-    num_padded = -(-len(group) // layout.member_devices) * layout.member_devices
+    num_padded = -(-group.size // layout.member_devices) * layout.member_devices
     padded = members.resize(group, num_padded)
     chunk = loop.make_chunk(method, 8, members_per_step, layout)
     states = members.init_states(method, padded.seed, layout.members)
     states, info = chunk(states, padded.hyper, np.zeros(num_padded, np.int32), data(), np.int32(steps))
-    return members.resize((states, info), len(group), layout.everywhere)
+    return members.resize((states, info), group.size, layout.everywhere)
 
 
 def keep_gradients():
