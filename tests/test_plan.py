@@ -149,17 +149,18 @@ def test_a_plan_says_what_there_is_to_do(data_dir):
 
 
 def test_members_per_step_halves_until_the_program_fits_the_memory(data_dir, monkeypatch):
-    config = make_config("hyperbola", "mdn", 12, 0, TINY)
+    wide = [*TINY, "method.num_negatives=256", "method.energy_hidden=8", "method.generator.hidden=8"]
+    config = make_config("hyperbola", "ebgan_mdn", 12, 0, wide)
     built = program.build(config, str(data_dir))
     full = program.compile_program(built, members_per_step=12)
     assert (full.members_per_step, full.num_padded) == (12, 12)
     single = program.compile_program(built, members_per_step=1)
-    assert single.bytes_per_device < full.bytes_per_device
+    assert full.bytes_per_device > 3 * single.bytes_per_device
     limit = (single.bytes_per_device + full.bytes_per_device) / 2
     monkeypatch.setattr(program, "device_memory", lambda: limit)
     monkeypatch.setattr(program, "choose_members_per_step", lambda *_: 12)
     chosen = program.compile_program(built)
     assert 1 <= chosen.members_per_step < 12 and chosen.bytes_per_device <= 0.9 * limit
     assert chosen.num_padded % chosen.members_per_step == 0 and chosen.num_padded >= 12
-    asked = make_config("hyperbola", "mdn", 12, 0, [*TINY, "train.members_per_step=12"])
+    asked = make_config("hyperbola", "ebgan_mdn", 12, 0, [*wide, "train.members_per_step=12"])
     assert program.compile_program(program.build(asked, str(data_dir))).members_per_step == 12  # as the user says
