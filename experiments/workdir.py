@@ -1,7 +1,6 @@
 """A run's folder: what lies in it, who owns it, and writes that are either complete or absent."""
 
 import contextlib
-import fcntl
 import json
 import math
 import os
@@ -13,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from ebgan_mdn_jax.types import InputError, require
+from experiments import claims
 from experiments import config as configs
 
-_LOCK = ".lock"
+# Entries that any folder of ours may hold: claims, and the job scheduler's files of a sweep.
+_COMMON = (claims.PREFIX, ".submitit")
 
 
 class InUse(InputError):
@@ -32,6 +33,7 @@ class Workdir:
         self.checkpoints = self.path / "checkpoints"
         self.arrays = self.path / "arrays.npz"
         self.results = self.path / "results.json"
+        self._claim: claims.Claim | None = None
 
     def finished(self, config: dict[str, Any]) -> bool:
         """Does the folder hold the finished run of ``config``?
@@ -44,21 +46,31 @@ class Workdir:
 
     @contextlib.contextmanager
     def claimed(self, config: dict[str, Any]) -> Iterator[None]:
-        """Own the folder for ``config`` while the context lasts; the operating system frees it when the process dies.
+        """Own the folder for ``config`` while the context lasts; see `claims` for what happens when the process dies or is paused.
 
         Raises:
-          InputError: if it cannot be written, holds something else, or another process works in it.
+          InUse: if another process works in it; the folder stays as it was.
+          InputError: if it cannot be written, holds something else, or is lost to another process before the context ends.
         """
         make_folder(self.path)
-        with (self.path / _LOCK).open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise InUse(f"workdir {self.path} is in use by another process: wait, or give another") from error
-            self._check(config)
-            if not self.config.exists():
-                write_json(self.config, config)
-            yield
+        try:
+            with claims.claimed(self.path) as claim:
+                self._check(config)
+                if not self.config.exists():
+                    write_json(self.config, config)
+                self._claim = claim
+                try:
+                    yield
+                finally:
+                    self._claim = None
+        except claims.ClaimError as error:
+            kind = InUse if isinstance(error, claims.InUse) else InputError
+            raise kind(f"workdir {self.path} {error}") from error
+
+    def check_claim(self) -> None:
+        """To be called before each write of who owns the folder: raises within `claimed` if it is lost, else does nothing."""
+        if self._claim is not None:
+            self._claim.check()
 
     def _check(self, config: dict[str, Any]) -> None:
         if not self.config.exists():
@@ -78,11 +90,13 @@ class Workdir:
 
     def keep_metrics_until(self, step: int) -> None:
         """Drop logged rows after ``step``: a resumed run logs them again."""
+        self.check_claim()
         kept = [line for line in self.read_metrics() if line["step"] <= step]
         write_text(self.metrics, "".join(json.dumps(line) + "\n" for line in kept))
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Add one line."""
+        self.check_claim()
         with self.metrics.open("a") as file:
             file.write(json.dumps(strict(row)) + "\n")
 
@@ -114,7 +128,8 @@ def make_folder(path: pathlib.Path) -> None:
 def refuse_strangers(path: pathlib.Path, ours: Collection[str]) -> None:
     """Raise `InputError` if a folder, which need not exist yet, holds entries other than ``ours``."""
     entries = path.iterdir() if path.is_dir() else ()
-    strangers = sorted(e.name for e in entries if e.name not in (*ours, _LOCK) and not e.name.endswith(".tmp"))
+    names = [entry.name for entry in entries if not entry.name.startswith(_COMMON)]
+    strangers = sorted(name for name in names if name not in ours and not name.endswith(".tmp"))
     require(
         not strangers, f"workdir {path} holds other files ({', '.join(strangers[:3])}): give an empty or new folder"
     )
