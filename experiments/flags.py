@@ -2,6 +2,7 @@
 
 import logging as python_logging
 import os
+import signal
 import sys
 import typing
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from ebgan_mdn_jax.training.devices import Parallel
 from ebgan_mdn_jax.types import InputError
 from experiments import processes
 from experiments.configs import CONFIGS
+from experiments.preemption import Preempted
 
 TASK = flags.DEFINE_enum("task", "hyperbola", list(TASKS), "Where demonstrations come from.")
 METHOD = flags.DEFINE_enum("method", "ebgan_mdn", list(METHODS), "What to train.")
@@ -91,7 +93,8 @@ def overrides() -> list[str]:
 def run(main: Callable[[], None], *used: flags.FlagHolder) -> None:
     """Parse flags and call ``main``; whatever the user got wrong becomes one line on stderr and exit code 2.
 
-    Flags that ``main`` does not use are refused rather than ignored.
+    A stop at SIGTERM becomes one line and exit code 143, as shells and schedulers know it. Flags that ``main`` does not use are refused
+    rather than ignored.
     """
 
     def parse(argv):
@@ -125,6 +128,9 @@ def run(main: Callable[[], None], *used: flags.FlagHolder) -> None:
             main()
         except InputError as error:
             _fail(str(error))
+        except Preempted as error:
+            print(error, file=sys.stderr)
+            sys.exit(128 + signal.SIGTERM)
         except BrokenPipeError:  # the reader of our output has gone, such as head
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)

@@ -23,6 +23,7 @@ from ebgan_mdn_jax.types import PyTree
 from experiments import processes
 from experiments.config import ExperimentConfig, to_json
 from experiments.evaluation import evaluate
+from experiments.preemption import Preempted, watch_sigterm
 from experiments.program import Program, abstract_states, build, compile_program
 from experiments.summary import label
 from experiments.workdir import Workdir, read_json
@@ -57,6 +58,7 @@ def train(
 
     Raises:
       InputError: before anything is written, if the config, the data or the folder is not usable.
+      Preempted: after SIGTERM, when the state is saved.
     """
     directory = Workdir(workdir)
     if processes.first_decides(lambda: directory.finished(to_json(config))):
@@ -79,7 +81,7 @@ def train(
 def _train(program, directory, log):
     """Start or resume, and train to the end."""
     run = program.run
-    with checkpoint.open_manager(directory.checkpoints) as manager:
+    with watch_sigterm() as watch, checkpoint.open_manager(directory.checkpoints) as manager:
         if manager.latest_step() is None:
             step = 0
             states = init_states(run.method, resize(run.members, program.num_padded).seed, program.layout.members)
@@ -94,10 +96,10 @@ def _train(program, directory, log):
             log(f"resuming {directory.path} at step {step}")
         if processes.is_first():
             directory.keep_metrics_until(step)
-        _train_from(step, states, program, directory, manager, log)
+        _train_from(step, states, program, directory, manager, watch, log)
 
 
-def _train_from(step, states, program, directory, manager, log):
+def _train_from(step, states, program, directory, manager, watch, log):
     """Advance from ``step`` to the end: a row of metrics per interval, a checkpoint every so often and at the end."""
     run, layout, settings = program.run, program.layout, program.run.config.train
     count = run.members.size
@@ -123,15 +125,16 @@ def _train_from(step, states, program, directory, manager, log):
         return info, failures
 
     while step < settings.steps:
+        stop = processes.any_process(watch.requested)
         following = min(step + log_every, settings.steps)
-        save = following // settings.checkpoint_every > step // settings.checkpoint_every or following == settings.steps
+        due = following // settings.checkpoint_every > step // settings.checkpoint_every
         states, info = program.chunk(states, hyper, folds, arrays, np.int32(following - step))
         step = following
         # The next interval is dispatched before this one is looked at, so that the devices do not wait for the host.
         ready, waiting = waiting, Interval(step, info, jnp.copy(states.failed_at), jnp.copy(states.cause))
         if ready is not None:
             look(ready)
-        if save:
+        if due or stop or step == settings.steps:
             info, failures = look(waiting)
             waiting = None
             item = {
@@ -142,7 +145,10 @@ def _train_from(step, states, program, directory, manager, log):
                 "training": {name: value.tolist() for name, value in info.items()},
                 "failures": failures,
             }
+            directory.check_claim()
             checkpoint.save(manager, step, resize(states, count, layout.everywhere), item)
+        if stop and step < settings.steps:
+            raise Preempted(step, settings.steps)
     progress.close()
 
 

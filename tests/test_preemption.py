@@ -1,0 +1,94 @@
+"""SIGTERM: the first one asks for a clean stop, what it interrupts is restored, a driver ends with one line and code 143."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from experiments.preemption import Preempted, watch_sigterm
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+DRIVER = """
+import sys, time
+from experiments import flags
+from experiments.preemption import Preempted, watch_sigterm
+
+def main():
+    with watch_sigterm() as watch:
+        print("training", flush=True)
+        while not watch.requested:
+            time.sleep(0.01)
+        print("saved", flush=True)
+        if sys.stdin.readline() == "slow\\n":
+            time.sleep(60)
+        raise Preempted(7, 9)
+
+flags.run(main)
+"""
+
+
+def test_handlers_are_restored():
+    called = []
+    before = signal.signal(signal.SIGTERM, lambda *_: called.append(1))
+    try:
+        with watch_sigterm() as watch:
+            assert not watch.requested
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert called == [1]
+        with pytest.raises(Preempted, match="^stopped by SIGTERM at step 7 of 9: the same command goes on from there$"):
+            with watch_sigterm() as watch:
+                os.kill(os.getpid(), signal.SIGTERM)
+                assert watch.requested
+                raise Preempted(7, 9)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert called == [1, 1]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_request_is_never_forgotten():
+    with pytest.raises(Preempted, match="^stopped by SIGTERM: "), watch_sigterm():
+        os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(KeyError), watch_sigterm():
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise KeyError
+
+
+def test_other_threads_watch_nothing():
+    seen = []
+
+    def target():
+        with watch_sigterm() as watch:
+            seen.append(watch.requested)
+
+    before = signal.getsignal(signal.SIGTERM)
+    thread = threading.Thread(target=target)
+    thread.start()
+    thread.join()
+    assert seen == [False] and signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_a_driver_stops(second):
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER], cwd=ROOT, text=True, env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert driver.stdout.readline() == "training\n"
+    driver.terminate()
+    assert driver.stdout.readline() == "saved\n"
+    if second:
+        driver.stdin.write("slow\n")
+        driver.stdin.flush()
+        driver.terminate()
+    _, error = driver.communicate(None if second else "go\n", timeout=60)
+    if second:
+        assert driver.returncode == -signal.SIGTERM
+    else:
+        assert error == "stopped by SIGTERM at step 7 of 9: the same command goes on from there\n"
+        assert driver.returncode == 143
