@@ -11,18 +11,18 @@ from typing import Any
 
 import jax
 
-from experiments.workdir import read_json, write_json
+from experiments.workdir import owned, read_json, write_json
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 
 
 def record(directory: pathlib.Path) -> None:
     """Write ``provenance.json``, or add this launch to it where another commit or machine already worked on the sweep."""
-    path = directory / "provenance.json"
-    launches = read_json(path)["launches"] if path.exists() else []
-    launch = _launch()
-    if launch not in launches:
-        write_json(path, {"launches": [*launches, launch]})
+    path, launch = directory / "provenance.json", _launch()
+    with owned(directory):
+        launches = read_json(path)["launches"] if path.exists() else []
+        if launch not in launches:
+            write_json(path, {"launches": [*launches, launch]})
 
 
 def _launch() -> dict[str, Any]:

@@ -18,7 +18,7 @@ from experiments.provenance import record
 from experiments.report import OUTPUTS, report
 from experiments.run import train
 from experiments.tables import markdown_tables
-from experiments.workdir import InUse, Workdir, make_folder, refuse_strangers
+from experiments.workdir import InUse, Workdir, make_folder, owned, refuse_strangers
 
 USED = (*SELECTION, flags.WORKDIR, flags.DATA_DIR, flags.DRY_RUN)
 _POLL_SECONDS = 5
@@ -29,6 +29,8 @@ def main() -> None:
     configs = configs_from_flags()
     directory = pathlib.Path(flags.WORKDIR.value or f"runs/{_default_name()}").expanduser().resolve()
     refuse_strangers(directory, (*configs, *OUTPUTS, "provenance.json"))
+    if not flags.DRY_RUN.value:
+        processes.first_decides(lambda: make_folder(directory))
 
     def finished(name):
         return bool(processes.first_decides(lambda: Workdir(directory / name).finished(to_json(configs[name]))))
@@ -36,24 +38,31 @@ def main() -> None:
     programs = compile_plan(configs, finished, flags.DATA_DIR.value, flags.NUM_DEVICES.value, processes.log)
     if flags.DRY_RUN.value:
         return
-    processes.first_decides(lambda: make_folder(directory))
     processes.first_decides(lambda: record(directory))
-    waiting = False
+    told = set()
     while programs:
-        before = len(programs)
         for name, program in list(programs.items()):
-            processes.log(f"[{len(configs) - len(programs) + 1}/{len(configs)}] {name}")
+            if name not in told:
+                processes.log(f"[{list(configs).index(name) + 1}/{len(configs)}] {name}")
             try:
                 train(program.run.config, directory / name, flags.DATA_DIR.value, log=processes.log, program=program)
+                del programs[name]
             except InUse as error:
-                processes.log(f"{error}" if not waiting else f"still waiting for {name}")
-                continue
-            del programs[name]
-        if len(programs) == before:
-            waiting = True
+                if name not in told:
+                    processes.log(str(error))
+                told.add(name)
+        if programs:  # they are other workers', who may die and leave them to us
             time.sleep(_POLL_SECONDS)
     processes.log(markdown_tables(directory))
-    processes.first_decides(lambda: processes.log(f"report: {report(directory)}"))
+    processes.first_decides(lambda: _report(directory))
+
+
+def _report(directory: pathlib.Path) -> None:
+    try:
+        with owned(directory):
+            print(f"report: {report(directory)}")
+    except InUse:
+        print(f"another worker writes the report of {directory}")
 
 
 def _default_name() -> str:

@@ -53,19 +53,15 @@ class Workdir:
           InputError: if it cannot be written, holds something else, or is lost to another process before the context ends.
         """
         make_folder(self.path)
-        try:
-            with claims.claimed(self.path) as claim:
-                self._check(config)
-                if not self.config.exists():
-                    write_json(self.config, config)
-                self._claim = claim
-                try:
-                    yield
-                finally:
-                    self._claim = None
-        except claims.ClaimError as error:
-            kind = InUse if isinstance(error, claims.InUse) else InputError
-            raise kind(f"workdir {self.path} {error}") from error
+        with owned(self.path) as claim:
+            self._check(config)
+            if not self.config.exists():
+                write_json(self.config, config)
+            self._claim = claim
+            try:
+                yield
+            finally:
+                self._claim = None
 
     def check_claim(self) -> None:
         """To be called before each write of who owns the folder: raises within `claimed` if it is lost, else does nothing."""
@@ -109,6 +105,22 @@ class Workdir:
             except json.JSONDecodeError:
                 continue
         return rows
+
+
+@contextlib.contextmanager
+def owned(path: pathlib.Path) -> Iterator[claims.Claim]:
+    """Own a folder, as `claims.claimed` does, with errors for people.
+
+    Raises:
+      InUse: if another process owns it.
+      InputError: if it cannot be claimed, or is lost.
+    """
+    try:
+        with claims.claimed(path) as claim:
+            yield claim
+    except claims.ClaimError as error:
+        kind = InUse if isinstance(error, claims.InUse) else InputError
+        raise kind(f"workdir {path} {error}") from error
 
 
 def make_folder(path: pathlib.Path) -> None:
