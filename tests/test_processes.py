@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -50,6 +51,13 @@ def finish(started, workdir):
     return [log.read_text() for log in logs]
 
 
+def wait_for_checkpoint(path, started, step):
+    deadline = time.monotonic() + 120
+    while not any(e.name.isdigit() and int(e.name) >= step for e in (path / "checkpoints").glob("*")):
+        assert all(process.poll() is None for process in started) and time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory, data_dir):
     """The same run in this process, on one device."""
@@ -73,10 +81,7 @@ def test_two_processes_are_one_run_and_survive_a_kill(alone, data_dir, tmp_path)
 
     path = tmp_path / "killed"
     started = start(path, data_dir)
-    deadline = time.monotonic() + 120
-    while not any(e.name.isdigit() and int(e.name) >= 48 for e in (path / "checkpoints").glob("*")):
-        assert all(process.poll() is None for process in started) and time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for_checkpoint(path, started, 48)
     started[1].send_signal(signal.SIGKILL)
     assert started[0].wait(60) != 0  # ended by the missed heartbeat
     assert not (path / "results.json").exists()
@@ -84,6 +89,21 @@ def test_two_processes_are_one_run_and_survive_a_kill(alone, data_dir, tmp_path)
     assert "resuming" in first
     for name in ("results.json", "metrics.jsonl"):
         assert (path / name).read_bytes() == (undisturbed / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_sigterm_to_one_process_stops_both_at_the_same_step(alone, data_dir, tmp_path):
+    path = tmp_path / "stopped"
+    started = start(path, data_dir)
+    wait_for_checkpoint(path, started, 16)
+    started[1].send_signal(signal.SIGTERM)
+    assert [process.wait(60) for process in started] == [143, 143]
+    lines = [
+        re.findall(r"stopped by SIGTERM at step \d+ of 320", log.read_text()) for log in sorted(tmp_path.glob("*.log"))
+    ]
+    assert lines[0] == lines[1] and len(lines[0]) == 1
+    finish(start(path, data_dir), path)
+    assert (path / "metrics.jsonl").read_bytes() == (alone / "metrics.jsonl").read_bytes()
 
 
 @pytest.mark.slow
