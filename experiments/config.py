@@ -15,6 +15,9 @@ from ebgan_mdn_jax.tasks.base import EvaluationConfig
 from ebgan_mdn_jax.training.devices import Parallel
 from ebgan_mdn_jax.types import InputError, require, require_choices
 
+# Paths that leave training as it is: how actions are chosen and judged.
+INFERENCE = ("method.sample_by", "method.act_by", "method.num_candidates", "evaluation.")
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
@@ -175,6 +178,13 @@ def differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
 def identity(data: dict[str, Any]) -> dict[str, Any]:
     """The part of a config's JSON that decides numbers: how often to save does not."""
     return data | {"train": {name: value for name, value in data["train"].items() if name != "checkpoint_every"}}
+
+
+def training_part(data: dict[str, Any]) -> dict[str, Any]:
+    """The part of a config's JSON that decides what is trained; the rest only chooses actions and judges them."""
+    data = identity(data)
+    method = {name: value for name, value in data["method"].items() if f"method.{name}" not in INFERENCE}
+    return {name: value for name, value in data.items() if name != "evaluation"} | {"method": method}
 
 
 def split_values(text: str) -> list[str]:

@@ -19,7 +19,15 @@ from ebgan_mdn_jax.training.devices import Layout, fetch, make_layout, place
 from ebgan_mdn_jax.training.members import map_members, resize
 from ebgan_mdn_jax.types import PyTree, require
 from experiments import processes
-from experiments.config import ExperimentConfig, apply_overrides, differences, from_json, identity, to_json
+from experiments.config import (
+    INFERENCE,
+    ExperimentConfig,
+    apply_overrides,
+    differences,
+    from_json,
+    to_json,
+    training_part,
+)
 from experiments.program import Run, abstract_states, build
 from experiments.workdir import Workdir, read_json, strict, write_arrays, write_json
 
@@ -51,7 +59,7 @@ def evaluate(
         step, item = checkpoint.restore_config(manager)
         saved = from_json(item["config"], f"checkpoint {directory.checkpoints}/{step}")
         require(
-            not differences(identity(to_json(saved)), identity(to_json(config))),
+            not differences(training_part(to_json(saved)), training_part(to_json(config))),
             f"{directory.path}: checkpoint and config.json are of different runs; train in a new one",
         )
         require(
@@ -78,9 +86,8 @@ def evaluate(
 
 
 def _with_inference(config: ExperimentConfig, overrides: tuple[str, ...]) -> ExperimentConfig:
-    allowed = ("method.sample_by", "method.act_by", "method.num_candidates", "evaluation.")
     for override in overrides:
-        require(override.startswith(allowed), f"--set={override}: evaluation may only change {', '.join(allowed)}*")
+        require(override.startswith(INFERENCE), f"--set={override}: evaluation may only change {', '.join(INFERENCE)}*")
     return apply_overrides(config, overrides)
 
 

@@ -2,15 +2,17 @@
 
 Values of ``hyper.*`` become members of one program. Every other setting changes the program, so each of its values is a run of its own:
 masking smaller ones into one program makes all members pay for the largest, which costs more than compiling
-(`experiments.benchmarks.masking`).
+(`experiments.benchmarks.masking`). Runs that differ only in how actions are chosen or judged are trained once.
 """
 
 import itertools
+import json
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 from ebgan_mdn_jax.types import InputError, require
 from experiments import flags
-from experiments.config import ExperimentConfig, make_config, split_values
+from experiments.config import ExperimentConfig, make_config, split_values, to_json, training_part
 from experiments.configs import CONFIGS
 from experiments.configs.base import RunSpec, run_spec
 from experiments.program import Program, build, compile_program, device_memory, host_memory
@@ -100,20 +102,37 @@ def _plain(value: str) -> str:
     return "x".join(part.strip() for part in value.strip("()").split(",") if part.strip())
 
 
+class Plan(NamedTuple):
+    """What is left to do, by run name."""
+
+    programs: dict[str, Program]  # to train
+    borrowed: dict[str, str]  # to judge only: the run that trains the same
+
+
 def compile_plan(
     configs: Mapping[str, ExperimentConfig],
     finished: Callable[[str], bool],
     data_dir: str | None,
     num_devices: int,
     log: Callable[[str], None] = print,
-) -> dict[str, Program]:
+) -> Plan:
     """Compile every run that is not finished, and tell what there is to do: members, programs, compilations, memory."""
-    left = {name: config for name, config in configs.items() if not finished(name)}
+    trains: dict[str, str] = {}  # what is trained, to the first run that trains it
+    source = {
+        name: trains.setdefault(json.dumps(training_part(to_json(config))), name) for name, config in configs.items()
+    }
+    left = [name for name in configs if not finished(name)]
+    borrowed = {name: source[name] for name in left if source[name] != name}
+    members = sum(count_members(configs[name]) for name in trains.values())
+    total = f"{_plural(members, 'member')} in {_plural(len(trains), 'program')}"
     done = f"; {len(configs) - len(left)} finished" if len(left) < len(configs) else ""
-    total = f"{_plural(sum(map(count_members, configs.values())), 'member')} in {_plural(len(configs), 'program')}"
-    log(f"plan: {total}{done}")
+    log(f"plan: {_plural(len(configs), 'run')}, {total}{done}")
     programs = {}
-    for name, config in left.items():
+    for name in left:
+        if name in borrowed:
+            log(f"  {name}: trained as {borrowed[name]}")
+            continue
+        config = configs[name]
         program = programs[name] = compile_program(build(config, data_dir), num_devices)
         together = f", {program.members_per_step} at a time" if program.members_per_step > 1 else ""
         log(
@@ -126,9 +145,10 @@ def compile_plan(
         of = f"{_size(limit)} of the device" if limit else f"{_size(host_memory())} of the machine"
         seconds = sum(program.seconds for program in programs.values())
         log(
-            f"{total}, {_plural(len(programs), 'compilation')} ({seconds:.1f} s), estimated memory per device at most {_size(most)} of {of}"
+            f"{total}, {_plural(len(programs), 'compilation')} ({seconds:.1f} s), estimated memory per device at most "
+            f"{_size(most)} of {of}"
         )
-    return programs
+    return Plan(programs, borrowed)
 
 
 def count_members(config: ExperimentConfig) -> int:

@@ -16,6 +16,7 @@ import numpy as np
 import tqdm
 
 from ebgan_mdn_jax import __version__
+from ebgan_mdn_jax.tasks import TASKS
 from ebgan_mdn_jax.training import checkpoint
 from ebgan_mdn_jax.training.devices import fetch, place
 from ebgan_mdn_jax.training.members import causes, init_states, resize
@@ -45,6 +46,7 @@ def train(
     num_devices: int = 0,
     log: Callable[[str], None] = print,
     program: Program | None = None,
+    trained_in: str | os.PathLike | None = None,
 ) -> dict[str, Any]:
     """Train all members, or go on where an earlier call was cut off, and evaluate; returns what ``results.json`` holds.
 
@@ -55,6 +57,7 @@ def train(
       num_devices: see `program.choose_layout`.
       log: takes lines for people.
       program: the run compiled before, as a sweep's plan does.
+      trained_in: folder of a finished run that differs only in how actions are chosen and judged; its checkpoint is used instead.
 
     Raises:
       InputError: before anything is written, if the config, the data or the folder is not usable.
@@ -64,15 +67,18 @@ def train(
     if processes.first_decides(lambda: directory.finished(to_json(config))):
         log(f"{directory.path} is finished")
         return read_json(directory.results)
-    program = program or compile_program(build(config, data_dir), num_devices)
-    if config.num_seeds % program.run.dataset.num_folds:
-        log(
-            f"note: {config.num_seeds} seeds do not divide over {program.run.dataset.num_folds} folds, so folds weigh unequally"
-        )
+    if trained_in is None:
+        program = program or compile_program(build(config, data_dir), num_devices)
+    num_folds = TASKS[config.task_name].num_folds
+    if config.num_seeds % num_folds:
+        log(f"note: {config.num_seeds} seeds do not divide over {num_folds} folds, so folds weigh unequally")
     with contextlib.ExitStack() as stack:
         processes.first_decides(lambda: stack.enter_context(directory.claimed(to_json(config))))
         if not processes.first_decides(directory.results.exists):  # another worker may have finished it in the meantime
-            _train(program, directory, log)
+            if trained_in is None:
+                _train(program, directory, log)
+            else:
+                processes.first_decides(lambda: directory.adopt(Workdir(trained_in)))
             evaluate(workdir, data_dir, log=log)
         processes.first_decides(lambda: None)  # the others wait until the results are written
     return read_json(directory.results)

@@ -35,26 +35,41 @@ def main() -> None:
     def finished(name):
         return bool(processes.first_decides(lambda: Workdir(directory / name).finished(to_json(configs[name]))))
 
-    programs = compile_plan(configs, finished, flags.DATA_DIR.value, flags.NUM_DEVICES.value, processes.log)
+    plan = compile_plan(configs, finished, flags.DATA_DIR.value, flags.NUM_DEVICES.value, processes.log)
     if flags.DRY_RUN.value:
         return
     processes.first_decides(lambda: record(directory))
-    told = set()
-    while programs:
-        for name, program in list(programs.items()):
+    _run_all(configs, plan, directory)
+    processes.log(markdown_tables(directory))
+    processes.first_decides(lambda: _report(directory))
+
+
+def _run_all(configs, plan, directory):
+    """Run what is left; what other workers do in the meantime is waited for, and taken over if they die."""
+    left, told = [*plan.programs, *plan.borrowed], set()
+    while left:
+        for name in list(left):
+            source = plan.borrowed.get(name)
+            if source in left:
+                continue
             if name not in told:
                 processes.log(f"[{list(configs).index(name) + 1}/{len(configs)}] {name}")
             try:
-                train(program.run.config, directory / name, flags.DATA_DIR.value, log=processes.log, program=program)
-                del programs[name]
+                train(
+                    configs[name],
+                    directory / name,
+                    flags.DATA_DIR.value,
+                    log=processes.log,
+                    program=plan.programs.get(name),
+                    trained_in=directory / source if source else None,
+                )
+                left.remove(name)
             except InUse as error:
                 if name not in told:
                     processes.log(str(error))
                 told.add(name)
-        if programs:  # they are other workers', who may die and leave them to us
+        if left:
             time.sleep(_POLL_SECONDS)
-    processes.log(markdown_tables(directory))
-    processes.first_decides(lambda: _report(directory))
 
 
 def _report(directory: pathlib.Path) -> None:

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pathlib
+import shutil
 import tempfile
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -83,6 +84,24 @@ class Workdir:
             f"workdir {self.path} holds a run of another config: {'; '.join(different[:3])}; "
             "give another --workdir or the same settings",
         )
+
+    def adopt(self, other: "Workdir") -> None:
+        """Take over what another folder's finished run trained.
+
+        Raises:
+          InputError: if that is not there any more.
+        """
+        require(
+            other.checkpoints.is_dir() and other.metrics.is_file(),
+            f"{other.path} is finished but its checkpoints are gone: delete its results.json, so that it trains again",
+        )
+        self.check_claim()
+        copy = self.path / "checkpoints.tmp"
+        for leftover in (copy, self.checkpoints):
+            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.copyfile(other.metrics, self.metrics)
+        shutil.copytree(other.checkpoints, copy)
+        os.replace(copy, self.checkpoints)
 
     def keep_metrics_until(self, step: int) -> None:
         """Drop logged rows after ``step``: a resumed run logs them again."""

@@ -135,9 +135,9 @@ def test_a_plan_says_what_there_is_to_do(data_dir):
         [run_spec("hyperbola", "mdn", 2)], ["hyper.scale_floor=0.01,0.02", "train.batch_size=16,32"], TINY
     )
     lines = []
-    programs = plan.compile_plan(configs, lambda name: name.endswith("16"), str(data_dir), 0, lines.append)
-    assert list(programs) == ["hyperbola-mdn-batch_size=32"]
-    assert lines[0] == "plan: 8 members in 2 programs; 1 finished"
+    planned = plan.compile_plan(configs, lambda name: name.endswith("16"), str(data_dir), 0, lines.append)
+    assert list(planned.programs) == ["hyperbola-mdn-batch_size=32"] and not planned.borrowed
+    assert lines[0] == "plan: 2 runs, 8 members in 2 programs; 1 finished"
     assert re.match(
         r"  hyperbola-mdn-batch_size=32: 4 members \(2 seeds x 2 settings\), 32 steps; 1 cpu device, [\d.]+ kB, compiled in",
         lines[1],
@@ -146,6 +146,17 @@ def test_a_plan_says_what_there_is_to_do(data_dir):
         r"8 members in 2 programs, 1 compilation \([\d.]+ s\), estimated memory per device at most [\d.]+ kB of",
         lines[2],
     )
+
+
+def test_runs_that_only_choose_and_judge_actions_otherwise_are_trained_once(data_dir):
+    grid = ["method.sample_by=sample,mode", "evaluation.num_samples=3,10"]
+    configs = plan.expand([run_spec("hyperbola", "mdn", 2)], grid, TINY)
+    lines = []
+    planned = plan.compile_plan(configs, lambda name: False, str(data_dir), 0, lines.append)
+    first, *others = configs
+    assert list(planned.programs) == [first] and planned.borrowed == dict.fromkeys(others, first)
+    assert lines[0] == "plan: 4 runs, 2 members in 1 program"
+    assert f"  {others[-1]}: trained as {first}" in lines
 
 
 def test_members_per_step_halves_until_the_program_fits_the_memory(data_dir, monkeypatch):

@@ -144,6 +144,17 @@ def test_old_faithful_uses_all_folds_and_minutes(recordings, tmp_path, monkeypat
     assert results["ceiling"] is None
 
 
+def test_a_run_judged_from_another_ones_training_is_as_if_it_had_trained(trained, data_dir, tmp_path):
+    config = small_config(overrides=("method.sample_by=mode", "evaluation.num_samples=4"))
+    lines = []
+    borrowed = run.train(config, tmp_path / "borrowed", str(data_dir), log=lines.append, trained_in=trained)
+    assert not any("step" in line for line in lines)
+    own = run.train(config, tmp_path / "own", str(data_dir), log=lines.append)
+    assert borrowed == own
+    assert {entry.name for entry in (tmp_path / "borrowed").iterdir()} == {entry.name for entry in trained.iterdir()}
+    assert call(evaluate.main, f"--workdir={tmp_path / 'borrowed'}", f"--data_dir={data_dir}") == 0
+
+
 def test_help_lists_the_flags_of_the_driver(capsys):
     assert call(evaluate.main, "--help") == 0
     printed = capsys.readouterr().out
