@@ -46,7 +46,7 @@ def main() -> None:
 
 def _run_all(configs, plan, directory):
     """Run what is left; what other workers do in the meantime is waited for, and taken over if they die."""
-    left, told = [*plan.programs, *plan.borrowed], set()
+    left, told = [name for name in configs if name in plan.programs or name in plan.borrowed], set()
     while left:
         for name in list(left):
             source = plan.borrowed.get(name)
