@@ -80,6 +80,7 @@ def test_report_of_one_run(tmp_path):
     assert html.count("data:image/png;base64,") == 4
     assert html.count("<img") == html.count('alt="') == 4
     assert "exact sampler (ceiling)" in html and "n=3 seeds" in html
+    assert "Probability of improvement" not in html and "All tasks" not in html
     # Written again it is the same, byte for byte.
     assert reports.report(page.parent).read_text() == html
 

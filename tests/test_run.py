@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from absl import flags as absl_flags
 
-from experiments import evaluate, evaluation, flags, report, run, sweep, train
+from experiments import evaluate, evaluation, flags, publish, report, run, sweep, train
 from experiments.config import make_config, to_json
 from experiments.workdir import Workdir, strict
 
@@ -26,7 +26,7 @@ TINY_NETWORK = (
 )
 
 
-USED = {driver.main: driver.USED for driver in (train, evaluate, sweep, report)}
+USED = {driver.main: driver.USED for driver in (train, evaluate, sweep, report, publish)}
 
 
 def small_config(method="mdn", seeds=2, task="hyperbola", steps=40, overrides=()):
