@@ -47,6 +47,12 @@ def lines_of(runs: Sequence[Run]) -> list[Line]:
     return lines
 
 
+def improvement_tables(lines: Sequence[Line], baseline: str | None) -> dict[str, Table]:
+    """Of each task, how often its lines are better than the baseline; nothing without one."""
+    tasks = dict.fromkeys(line.task for line in lines) if baseline is not None else ()
+    return {task: improvement_table([line for line in lines if line.task == task], baseline) for task in tasks}
+
+
 def improvement_table(lines: Sequence[Line], baseline: str) -> Table:
     """How often each line of one task is better than the baseline's member of the same seed, by metric.
 

@@ -34,12 +34,13 @@ from experiments.summary import (
     settings,
     summarize,
 )
-from experiments.tables import Table, markdown, markdown_tables, tables
+from experiments.tables import markdown, markdown_tables, tables
 
 # Axis labels of tasks whose quantities have units; the synthetic ones have none.
 AXES = {"geyser": ("wait before the eruption (minutes)", "eruption (minutes)")}
 OUTPUTS = ("report.html", "table.csv", "members.csv", "members.parquet", "figures")
 USED = (flags.WORKDIR, flags.BASELINE)
+MOST_PROFILES = 12  # lines that one figure of performance profiles can still tell apart
 TEMPLATE = pathlib.Path(__file__).with_name("report.html.j2")
 
 
@@ -82,16 +83,18 @@ def report(directory: str | os.PathLike, baseline: str | None = None) -> pathlib
     runs, unfinished = load_runs(directory)
     rows = summarize(runs)
     lines = comparisons.lines_of(runs)
-    improvements = improvement_tables(lines, baseline)
+    improvements = comparisons.improvement_tables(lines, baseline)
     sections = []
     for table in tables(rows):
         of_task = [run for run in runs if run.results["task"] == table.task]
         names = run_names(of_task)
-        profiles = _profiles(table.task, [line for line in lines if line.task == table.task])
+        task_lines = [line for line in lines if line.task == table.task]
+        profiles = _profiles(table.task, task_lines) if len(task_lines) <= MOST_PROFILES else []
         sections.append(
             {
                 "table": table,
                 "improvement": improvements.get(table.task),
+                "without_profiles": len(task_lines) > MOST_PROFILES,
                 "figures": profiles + _figures(table.task, of_task, names),
                 "configs": [(name, _pretty(run.config)) for name, run in zip(names, of_task, strict=True)],
             }
@@ -106,6 +109,7 @@ def report(directory: str | os.PathLike, baseline: str | None = None) -> pathlib
         aggregate=comparisons.aggregate_table(lines),
         unfinished=unfinished,
         baseline=baseline,
+        most_profiles=MOST_PROFILES,
         ceiling=CEILING,
     )
 
@@ -118,14 +122,6 @@ def report(directory: str | os.PathLike, baseline: str | None = None) -> pathlib
     _write(directory / "members.parquet", members_parquet(runs))
     _write(directory / "report.html", page.encode())
     return directory / "report.html"
-
-
-def improvement_tables(lines: list[comparisons.Line], baseline: str | None) -> dict[str, Table]:
-    """Of each task, how often its lines are better than the baseline; nothing without one."""
-    tasks = dict.fromkeys(line.task for line in lines) if baseline is not None else ()
-    return {
-        task: comparisons.improvement_table([line for line in lines if line.task == task], baseline) for task in tasks
-    }
 
 
 def run_names(runs: list[Run]) -> list[str]:
@@ -263,7 +259,7 @@ def main() -> None:
     print(markdown_tables(flags.WORKDIR.value))
     if baseline is not None:
         lines = comparisons.lines_of(load_runs(flags.WORKDIR.value)[0])
-        for task, table in improvement_tables(lines, baseline).items():
+        for task, table in comparisons.improvement_tables(lines, baseline).items():
             print(f"### {task}: probability of improvement over {baseline}\n\n{markdown(table)}")
     print(f"report: {page}")
 

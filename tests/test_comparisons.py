@@ -156,6 +156,13 @@ def test_report_shows_all_of_it(sweep, capsys):
     assert f"interquartile mean 35 [{middle['iqm_low']:.0f}, {middle['iqm_high']:.0f}], median 35" in html
 
 
+def test_profiles_too_many_to_tell_apart_are_left_out(tmp_path):
+    grid = {"w": list(range(report.MOST_PROFILES + 1))}
+    values = np.arange(2.0 * len(grid["w"]))
+    html = report.report(write_run(tmp_path / "a", hyper=grid, metrics={"kl": values}, seeds=2)).read_text()
+    assert "Performance profiles are drawn of at most 12 lines" in html and "Performance profiles. " not in html
+
+
 def test_one_seed_has_no_profile(tmp_path):
     write_run(tmp_path / "a", metrics={"kl": [1.0]}, seeds=1)
     write_run(tmp_path / "b", "gaussian_grid", metrics={"w1": [1.0]}, seeds=1, arrays=plane_arrays())

@@ -29,8 +29,9 @@ def profiles_figure(panels: Sequence[Profile]):
     colors = dict(zip(labels, canvas.colors(len(labels)), strict=True))
     columns = min(3, len(panels))
     rows = math.ceil(len(panels) / columns)
-    legend_columns = min(4, len(labels))
-    figure = canvas.figure(3.4 * columns, 2.2 * rows + 0.2 * math.ceil(len(labels) / legend_columns) + 0.15)
+    width = 3.4 * columns
+    legend_columns = max(1, min(len(labels), int(width / (0.5 + 0.075 * max(map(len, labels))))))  # inches per letter
+    figure = canvas.figure(width, 2.2 * rows + 0.2 * math.ceil(len(labels) / legend_columns) + 0.15)
     axes = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
     handles = {}
     for ax, panel in zip(axes, panels, strict=False):
