@@ -118,7 +118,8 @@ def _results(
     if run.task.conditional is not None:
         seeds = np.asarray(run.config.seeds, np.int32)
         ceiling = _evaluate_members(run, _layout(len(seeds)), lambda _: run.task.conditional, (), seeds)
-        ceiling = {name: statistics.summarize(values) for name, values in ceiling.items()}
+        folds = seeds % run.dataset.num_folds
+        ceiling = {name: statistics.summarize(values, folds) for name, values in ceiling.items()}
     return {
         "task": run.config.task_name,
         "method": run.config.method_name,
@@ -133,7 +134,9 @@ def _results(
         "statistics": [
             {
                 "hyper": dict(zip(varied, key, strict=True)),
-                "metrics": {name: statistics.summarize(values[indices]) for name, values in metrics.items()},
+                "metrics": {
+                    name: statistics.summarize(values[indices], run.folds[indices]) for name, values in metrics.items()
+                },
             }
             for key, indices in groups.items()
         ],

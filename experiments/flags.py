@@ -55,6 +55,15 @@ BATCH_DEVICES = flags.DEFINE_integer(
 CHECKPOINT_EVERY = flags.DEFINE_integer(
     "checkpoint_every", None, "Steps between checkpoints; default 1000.", lower_bound=1
 )
+TENSORBOARD = flags.DEFINE_boolean(
+    "tensorboard", False, "Write TensorBoard event files too, a folder per member in <workdir>/tensorboard."
+)
+BASELINE = flags.DEFINE_string(
+    "baseline", None, "Compare with this method, run or line of the table: how often each other is better, by seed."
+)
+RECOMPUTE = flags.DEFINE_boolean(
+    "recompute", False, "Work out the published table.csv anew from members.csv; without --config all of them."
+)
 SET = flags.DEFINE_multi_string(
     "set",
     [],
@@ -72,10 +81,11 @@ TRAINING = (
     PARALLEL,
     BATCH_DEVICES,
     CHECKPOINT_EVERY,
+    TENSORBOARD,
     SET,
     *PROCESSES,
 )
-_ALL = (TASK, METHOD, CONFIG, GRID, WORKDIR, DATA_DIR, DRY_RUN, *TRAINING)
+_ALL = (TASK, METHOD, CONFIG, GRID, WORKDIR, DATA_DIR, DRY_RUN, BASELINE, RECOMPUTE, *TRAINING)
 
 
 def overrides() -> list[str]:

@@ -4,9 +4,12 @@ import json
 import sys
 
 import pytest
+from test_run import call
 
+from ebgan_mdn_jax.evaluation import statistics
 from ebgan_mdn_jax.types import InputError
 from experiments import provenance, publish
+from experiments.summary import CEILING, STATISTICS, read_rows
 
 
 @pytest.fixture
@@ -52,6 +55,35 @@ def test_reference_numbers_stand_beside_ours(sweep):
     publish.publish("toy", sweep)
     assert "| 9 |" in publish.README.read_text().replace("  ", "")
     assert "0.4 (0.25 to 0.75)" in publish.README.read_text()
+
+
+def test_recomputing_takes_the_values_of_every_seed(sweep, capsys):
+    """From a table without intervals of the interquartile mean, written with seeds in any order, to one with them."""
+    values = {0: 0.4, 2: 0.25, 1: 0.85}
+    (sweep / "members.csv").write_text(
+        "task,run,method,seed,hyper,metric,value\n"
+        + "".join(f"lines,lines-mdn,mdn,{seed},,kl,{value}\n" for seed, value in values.items())
+        + "lines,lines-mdn,mdn,0,,training/nll,7\n"
+    )
+    ceiling = f"lines,,{CEILING},,kl,,0.0,0.0,0.0,0.0,0.0,0.0,0.0\n"
+    (sweep / "table.csv").write_text((sweep / "table.csv").read_text() + ceiling)
+    publish.publish("toy", sweep)
+    assert call(publish.main, "--recompute") == 0
+    row, exact = read_rows(publish.RESULTS / "toy" / "table.csv")
+    expected = statistics.summarize([0.4, 0.25, 0.85])
+    assert row[:6] == ("lines", "lines-mdn", "mdn", "", "kl", 3)
+    assert row[6:] == pytest.approx([expected[name] for name in STATISTICS]) and row.mean == pytest.approx(0.5)
+    assert exact.mean == 0.0 and exact.iqm_low is None  # its seeds are not in the file
+    assert publish.renew(publish.README.read_text()) == publish.README.read_text()
+    assert "[0.25, 0.85]" in publish.README.read_text()
+
+
+def test_recomputing_refuses_files_of_different_runs(sweep, capsys):
+    publish.publish("toy", sweep)
+    before = (publish.RESULTS / "toy" / "table.csv").read_bytes()
+    assert call(publish.main, "--recompute") == 2
+    assert "members.csv and table.csv are of different runs (lines-mdn, kl)" in capsys.readouterr().err
+    assert (publish.RESULTS / "toy" / "table.csv").read_bytes() == before
 
 
 @pytest.mark.parametrize("commits", [("abc", "def"), ("abc-dirty",), ("unknown",)])

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from absl import flags as absl_flags
 
-from experiments import evaluate, evaluation, flags, report, run, sweep, train
+from ebgan_mdn_jax.evaluation import statistics
+from experiments import evaluate, evaluation, flags, publish, report, run, sweep, train
 from experiments.config import make_config, to_json
 from experiments.workdir import Workdir, strict
 
@@ -26,7 +27,7 @@ TINY_NETWORK = (
 )
 
 
-USED = {driver.main: driver.USED for driver in (train, evaluate, sweep, report)}
+USED = {driver.main: driver.USED for driver in (train, evaluate, sweep, report, publish)}
 
 
 def small_config(method="mdn", seeds=2, task="hyperbola", steps=40, overrides=()):
@@ -136,12 +137,15 @@ def test_hyperparameter_lists_become_members(data_dir, tmp_path):
 
 def test_old_faithful_uses_all_folds_and_minutes(recordings, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    config = small_config("mdn", seeds=5, task="geyser", steps=160, overrides=("hyper.learning_rate=0.005",))
+    config = small_config("mdn", seeds=10, task="geyser", steps=160, overrides=("hyper.learning_rate=0.005",))
     results = run.train(config, tmp_path / "geyser", str(recordings), log=lambda line: None)
     # The best single Gaussian for all durations has deviation 1.15 minutes, so 1.56 nats.
     assert all(value < 1.5 for value in results["metrics"]["heldout_nll"])
     assert all(value < 30.0 for value in results["metrics"]["short_share[40,60)"])
     assert results["ceiling"] is None
+    # Intervals are resampled within folds: seed i holds out fold i % 5.
+    expected = statistics.summarize(results["metrics"]["heldout_nll"], np.arange(10) % 5)
+    assert results["statistics"][0]["metrics"]["heldout_nll"] == pytest.approx(expected)
 
 
 def test_a_run_judged_from_another_ones_training_is_as_if_it_had_trained(trained, data_dir, tmp_path):
