@@ -21,11 +21,11 @@ from ebgan_mdn_jax.training import checkpoint
 from ebgan_mdn_jax.training.devices import fetch, place
 from ebgan_mdn_jax.training.members import causes, init_states, resize
 from ebgan_mdn_jax.types import PyTree
-from experiments import processes
+from experiments import events, processes
 from experiments.config import ExperimentConfig, to_json
 from experiments.evaluation import evaluate
 from experiments.preemption import Preempted, watch_sigterm
-from experiments.program import Program, abstract_states, build, compile_program
+from experiments.program import Program, Run, abstract_states, build, compile_program
 from experiments.summary import label
 from experiments.workdir import Workdir, read_json
 
@@ -47,6 +47,7 @@ def train(
     log: Callable[[str], None] = print,
     program: Program | None = None,
     trained_in: str | os.PathLike | None = None,
+    tensorboard: bool = False,
 ) -> dict[str, Any]:
     """Train all members, or go on where an earlier call was cut off, and evaluate; returns what ``results.json`` holds.
 
@@ -58,6 +59,7 @@ def train(
       log: takes lines for people.
       program: the run compiled before, as a sweep's plan does.
       trained_in: folder of a finished run that differs only in how actions are chosen and judged; its checkpoint is used instead.
+      tensorboard: write event files too.
 
     Raises:
       InputError: before anything is written, if the config, the data or the folder is not usable.
@@ -76,7 +78,7 @@ def train(
         processes.first_decides(lambda: stack.enter_context(directory.claimed(to_json(config))))
         if not processes.first_decides(directory.results.exists):  # another worker may have finished it in the meantime
             if trained_in is None:
-                _train(program, directory, log)
+                _train(program, directory, log, tensorboard)
             else:
                 processes.first_decides(lambda: directory.adopt(Workdir(trained_in)))
             evaluate(workdir, data_dir, log=log)
@@ -84,7 +86,7 @@ def train(
     return read_json(directory.results)
 
 
-def _train(program, directory, log):
+def _train(program, directory, log, tensorboard):
     """Start or resume, and train to the end."""
     run = program.run
     with watch_sigterm() as watch, checkpoint.open_manager(directory.checkpoints) as manager:
@@ -102,10 +104,12 @@ def _train(program, directory, log):
             log(f"resuming {directory.path} at step {step}")
         if processes.is_first():
             directory.keep_metrics_until(step)
-        _train_from(step, states, program, directory, manager, watch, log)
+        events_in = directory.path / "tensorboard" if tensorboard and processes.is_first() else None
+        write_events = events.writer(events_in, member_names(run), step)
+        _train_from(step, states, program, directory, manager, watch, write_events, log)
 
 
-def _train_from(step, states, program, directory, manager, watch, log):
+def _train_from(step, states, program, directory, manager, watch, write_events, log):
     """Advance from ``step`` to the end: a row of metrics per interval, a checkpoint every so often and at the end."""
     run, layout, settings = program.run, program.layout, program.run.config.train
     count = run.members.size
@@ -123,6 +127,7 @@ def _train_from(step, states, program, directory, manager, watch, log):
         failures = _failures(run, failed_at, cause)
         if processes.is_first():
             directory.append_metrics({"step": interval.step, **info})
+            write_events(interval.step, info)
         for failure in failures:
             if not failed[failure["member"]]:
                 log(_describe(run, failure))
@@ -171,13 +176,20 @@ def _failures(run, failed_at, cause):
 
 
 def _describe(run, failure):
-    varied = [name for name, values in run.config.hyper.items() if len(values) > 1]
-    setting = {name: float(getattr(run.members.hyper, name)[failure["member"]]) for name in varied}
-    name = f"seed {failure['seed']}" + (f", {label(setting)}" if varied else "")
     return (
-        f"warning: member {failure['member']} ({name}) is frozen: not finite at step {failure['step']} ({failure['cause']}); "
-        "the others go on"
+        f"warning: member {failure['member']} ({member_names(run)[failure['member']]}) is frozen: not finite at step "
+        f"{failure['step']} ({failure['cause']}); the others go on"
     )
+
+
+def member_names(run: Run) -> list[str]:
+    """Each member's seed, and the hyperparameters that vary."""
+    varied = [name for name, values in run.config.hyper.items() if len(values) > 1]
+    names = []
+    for index, seed in enumerate(run.members.seed):
+        setting = {name: float(getattr(run.members.hyper, name)[index]) for name in varied}
+        names.append(", ".join(filter(None, (f"seed {seed}", label(setting)))))
+    return names
 
 
 class _Progress:

@@ -13,6 +13,7 @@ import time
 
 from experiments import flags, processes
 from experiments.config import to_json
+from experiments.events import require_tensorboard
 from experiments.plan import SELECTION, compile_plan, configs_from_flags
 from experiments.provenance import record
 from experiments.report import OUTPUTS, report
@@ -27,6 +28,8 @@ _POLL_SECONDS = 5
 def main() -> None:
     """Plan, run what is left, and report."""
     configs = configs_from_flags()
+    if flags.TENSORBOARD.value:
+        require_tensorboard()
     directory = pathlib.Path(flags.WORKDIR.value or f"runs/{_default_name()}").expanduser().resolve()
     refuse_strangers(directory, (*configs, *OUTPUTS, "provenance.json"))
     if not flags.DRY_RUN.value:
@@ -62,6 +65,7 @@ def _run_all(configs, plan, directory):
                     log=processes.log,
                     program=plan.programs.get(name),
                     trained_in=directory / source if source else None,
+                    tensorboard=flags.TENSORBOARD.value,
                 )
                 left.remove(name)
             except InUse as error:

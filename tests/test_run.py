@@ -159,6 +159,14 @@ def test_a_run_judged_from_another_ones_training_is_as_if_it_had_trained(trained
     assert call(evaluate.main, f"--workdir={tmp_path / 'borrowed'}", f"--data_dir={data_dir}") == 0
 
 
+def test_tensorboard_gets_a_folder_per_member_and_changes_no_number(trained, data_dir, tmp_path):
+    pytest.importorskip("tensorboard", reason="needs the extra tensorboard")
+    results = run.train(small_config(), tmp_path / "run", str(data_dir), log=lambda line: None, tensorboard=True)
+    assert results == json.loads((trained / "results.json").read_text())
+    folders = {path.parent.name for path in (tmp_path / "run" / "tensorboard").glob("*/events.*")}
+    assert folders == {"seed_0", "seed_1"}
+
+
 def test_help_lists_the_flags_of_the_driver(capsys):
     assert call(evaluate.main, "--help") == 0
     printed = capsys.readouterr().out
