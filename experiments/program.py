@@ -101,27 +101,23 @@ def choose_members_per_step(run: Run, layout: Layout) -> int:
     return min(run.config.train.members_per_step or automatic, local)
 
 
-def compile_program(run: Run, num_devices: int = 0, members_per_step: int = 0) -> Program:
+def compile_program(run: Run, num_devices: int = 0) -> Program:
     """Compile the training of all members; nothing else needs to be compiled while they train.
 
-    Args:
-      run: what to train.
-      num_devices: see `choose_layout`.
-      members_per_step: 0 takes the config's or, where that leaves it open, halves the automatic number until the program fits the
-        devices' memory.
+    Unless the config says how many members run vectorised, their number is halved until the program fits the devices' memory.
     """
     layout = choose_layout(run.config, run.members.size, num_devices)
-    chosen = members_per_step or choose_members_per_step(run, layout)
-    free = not (members_per_step or run.config.train.members_per_step)
+    chosen, limit = choose_members_per_step(run, layout), device_memory()
     while True:
-        program = _compile(run, layout, chosen)
-        limit = device_memory()
-        if not free or chosen == 1 or limit is None or program.bytes_per_device <= _SHARE_OF_MEMORY * limit:
+        program = compile_on(run, layout, chosen)
+        fits = limit is None or program.bytes_per_device <= _SHARE_OF_MEMORY * limit
+        if fits or chosen == 1 or run.config.train.members_per_step:
             return program
         chosen = -(-chosen // 2)
 
 
-def _compile(run, layout, members_per_step) -> Program:
+def compile_on(run: Run, layout: Layout, members_per_step: int) -> Program:
+    """Compile for given devices and a given number of vectorised members."""
     began = time.monotonic()
     num_padded = math.ceil(run.members.size / (layout.member_devices * members_per_step))
     num_padded *= layout.member_devices * members_per_step

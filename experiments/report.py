@@ -25,6 +25,7 @@ from experiments.parquet import members_parquet
 from experiments.summary import (
     CEILING,
     Run,
+    frozen_members,
     group,
     label,
     line_name,
@@ -108,6 +109,7 @@ def report(directory: str | os.PathLike, baseline: str | None = None) -> pathlib
         sections=sections,
         aggregate=comparisons.aggregate_table(lines),
         unfinished=unfinished,
+        frozen=[line for run in runs if (line := frozen_members(run))],
         baseline=baseline,
         most_profiles=MOST_PROFILES,
         ceiling=CEILING,

@@ -25,8 +25,8 @@ from experiments import events, processes
 from experiments.config import ExperimentConfig, to_json
 from experiments.evaluation import evaluate
 from experiments.preemption import Preempted, watch_sigterm
-from experiments.program import Program, Run, abstract_states, build, compile_program
-from experiments.summary import label
+from experiments.program import Program, Run, abstract_states, build, compile_on, compile_program
+from experiments.summary import member_name
 from experiments.workdir import Workdir, read_json
 
 
@@ -96,7 +96,7 @@ def _train(program, directory, log, tensorboard):
         else:
             step, item = checkpoint.restore_config(manager)
             if item["members_per_step"] != program.members_per_step:  # another one would round differently
-                program = compile_program(run, len(program.layout.devices), item["members_per_step"])
+                program = compile_on(run, program.layout, item["members_per_step"])
             states = checkpoint.restore_states(
                 manager, step, abstract_states(run.method, run.members), program.saved_on
             )
@@ -185,11 +185,11 @@ def _describe(run, failure):
 def member_names(run: Run) -> list[str]:
     """Each member's seed, and the hyperparameters that vary."""
     varied = [name for name, values in run.config.hyper.items() if len(values) > 1]
-    names = []
-    for index, seed in enumerate(run.members.seed):
-        setting = {name: float(getattr(run.members.hyper, name)[index]) for name in varied}
-        names.append(", ".join(filter(None, (f"seed {seed}", label(setting)))))
-    return names
+    hyper = run.members.hyper
+    return [
+        member_name(seed, {name: float(getattr(hyper, name)[index]) for name in varied})
+        for index, seed in enumerate(run.members.seed)
+    ]
 
 
 class _Progress:

@@ -169,6 +169,25 @@ def label(hyper: dict) -> str:
     return ", ".join(f"{name}={value:g}" for name, value in hyper.items())
 
 
+def member_name(seed: int, setting: dict) -> str:
+    """A member in words: its seed, and the hyperparameters that vary."""
+    return ", ".join(filter(None, (f"seed {seed}", label(setting))))
+
+
+def frozen_members(run: Run) -> str:
+    """Which members of a run became non-finite and so have no metrics, when and why; empty if all are sound."""
+    failures, varied = run.results.get("failures", ()), settings(run.results)
+    if not failures:
+        return ""
+    each = [
+        f"{member_name(failure['seed'], varied[failure['member']])} at step {failure['step']} ({failure['cause']})"
+        for failure in failures
+    ]
+    return (
+        f"{run.path.name}: {len(each)} of {len(varied)} members became non-finite and were frozen: {'; '.join(each)}."
+    )
+
+
 def _load_run(path: pathlib.Path) -> Run:
     file = path / "results.json"
     try:

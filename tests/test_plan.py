@@ -8,6 +8,7 @@ import pytest
 from absl import flags as absl_flags
 from absl.testing import flagsaver
 
+from ebgan_mdn_jax.training.devices import make_layout
 from ebgan_mdn_jax.types import InputError
 from experiments import plan, program, run
 from experiments.config import make_config, split_values
@@ -163,9 +164,9 @@ def test_members_per_step_halves_until_the_program_fits_the_memory(data_dir, mon
     wide = [*TINY, "method.num_negatives=256", "method.energy_hidden=8", "method.generator.hidden=8"]
     config = make_config("hyperbola", "ebgan_mdn", 12, 0, wide)
     built = program.build(config, str(data_dir))
-    full = program.compile_program(built, members_per_step=12)
+    full = program.compile_on(built, make_layout(), 12)
     assert (full.members_per_step, full.num_padded) == (12, 12)
-    single = program.compile_program(built, members_per_step=1)
+    single = program.compile_on(built, make_layout(), 1)
     assert full.bytes_per_device > 3 * single.bytes_per_device
     limit = (single.bytes_per_device + full.bytes_per_device) / 2
     monkeypatch.setattr(program, "device_memory", lambda: limit)

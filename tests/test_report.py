@@ -226,6 +226,16 @@ def test_results_table_takes_what_the_evaluator_returns():
     assert "not finite" in text and "| mdn " in text and "n=1 seed " in text and "[" not in text.splitlines()[4]
 
 
+def test_frozen_members_are_named(tmp_path):
+    run = write_run(tmp_path / "run", hyper={"rate": [0.1, 9.0]}, metrics={"kl": [0.1, 0.2, 0.3, None, 0.5, 0.6]})
+    assert "frozen" not in reports.report(run).read_text()
+    results = json.loads((run / "results.json").read_text())
+    results["failures"] = [{"member": 3, "seed": 0, "step": 17, "cause": "parameters"}]
+    (run / "results.json").write_text(json.dumps(results))
+    line = "run: 1 of 6 members became non-finite and were frozen: seed 0, rate=9 at step 17 (parameters)."
+    assert line in reports.report(run).read_text()
+
+
 def test_what_is_missing_or_damaged_is_named(tmp_path):
     with pytest.raises(InputError, match="nowhere: no such folder"):
         reports.report(tmp_path / "nowhere")
