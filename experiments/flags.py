@@ -127,12 +127,7 @@ def run(main: Callable[[], None], *used: flags.FlagHolder) -> None:
 
     def guarded(argv):
         del argv
-        logging.set_verbosity(logging.ERROR)
-        python_logging.getLogger("jax").setLevel(python_logging.ERROR)
-        # A second launch of the same program takes its compiled code from here.
-        jax.config.update("jax_compilation_cache_dir", str(data.cache_dir() / "xla"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+        configure_jax()
         try:
             processes.start(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
             main()
@@ -149,6 +144,15 @@ def run(main: Callable[[], None], *used: flags.FlagHolder) -> None:
             raise
 
     app.run(guarded, flags_parser=parse)
+
+
+def configure_jax() -> None:
+    """Less noise, and compiled programs that the next launch finds again; before anything is done with JAX."""
+    logging.set_verbosity(logging.ERROR)
+    python_logging.getLogger("jax").setLevel(python_logging.ERROR)
+    jax.config.update("jax_compilation_cache_dir", str(data.cache_dir() / "xla"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 def _fail(message: str) -> None:

@@ -18,15 +18,17 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 
 def record(directory: pathlib.Path) -> None:
     """Write ``provenance.json``, or add this launch to it where another commit or machine already worked on the sweep."""
-    path, launch = directory / "provenance.json", _launch()
+    path, ours = directory / "provenance.json", launch()
     with owned(directory):
         launches = read_json(path)["launches"] if path.exists() else []
-        if launch not in launches:
-            write_json(path, {"launches": [*launches, launch]})
+        if ours not in launches:
+            write_json(path, {"launches": [*launches, ours]})
 
 
-def _launch() -> dict[str, Any]:
-    command = ["python", "-m", f"experiments.{pathlib.Path(sys.argv[0]).stem}", *sys.argv[1:]]
+def launch() -> dict[str, Any]:
+    """Command, commit, hardware and versions of this process."""
+    spec = sys.modules["__main__"].__spec__  # None unless started by python -m
+    command = ["python", "-m", spec.name, *sys.argv[1:]] if spec else ["python", *sys.argv]
     return {
         "command": shlex.join(command),
         "commit": _commit(),
