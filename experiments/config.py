@@ -12,7 +12,11 @@ from typing import Any, Literal
 from ebgan_mdn_jax.methods import METHODS
 from ebgan_mdn_jax.tasks import TASKS
 from ebgan_mdn_jax.tasks.base import EvaluationConfig
+from ebgan_mdn_jax.training.devices import Parallel
 from ebgan_mdn_jax.types import InputError, require, require_choices
+
+# Paths that leave training as it is: how actions are chosen and judged.
+INFERENCE = ("method.sample_by", "method.act_by", "method.num_candidates", "evaluation.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,14 +24,16 @@ class TrainConfig:
     """How a run trains.
 
     ``steps`` counts generator (policy) steps. ``members_per_step`` members run vectorised, the rest one after another; 0 chooses by
-    backend. A row of metrics, the mean over its steps, is logged every ``log_every`` steps (0: every epoch) and at the end. Checkpoints are
-    saved with the first row after every ``checkpoint_every`` steps, and at the end.
+    backend and memory. ``parallel`` and ``batch_devices`` say how devices share the work: see `ebgan_mdn_jax.training.devices`. A row of
+    metrics, the mean over its steps, is logged every ``log_every`` steps (0: every epoch) and at the end. Checkpoints are saved with the
+    first row after every ``checkpoint_every`` steps, and at the end.
     """
 
     steps: int = 1600
     batch_size: int = 32
     members_per_step: int = 0
-    parallel: Literal["seeds", "pmap"] = "seeds"
+    parallel: Parallel = "seeds"
+    batch_devices: int = 0
     log_every: int = 0
     checkpoint_every: int = 1000
 
@@ -35,7 +41,7 @@ class TrainConfig:
         require_choices(self, "train")
         for name in ("steps", "batch_size", "checkpoint_every"):
             require(getattr(self, name) >= 1, f"train.{name}={getattr(self, name)}: needs at least 1")
-        for name in ("members_per_step", "log_every"):
+        for name in ("members_per_step", "batch_devices", "log_every"):
             require(getattr(self, name) >= 0, f"train.{name}={getattr(self, name)}: needs 0 (automatic) or more")
 
 
@@ -172,6 +178,25 @@ def differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
 def identity(data: dict[str, Any]) -> dict[str, Any]:
     """The part of a config's JSON that decides numbers: how often to save does not."""
     return data | {"train": {name: value for name, value in data["train"].items() if name != "checkpoint_every"}}
+
+
+def training_part(data: dict[str, Any]) -> dict[str, Any]:
+    """The part of a config's JSON that decides what is trained; the rest only chooses actions and judges them."""
+    data = identity(data)
+    method = {name: value for name, value in data["method"].items() if f"method.{name}" not in INFERENCE}
+    return {name: value for name, value in data.items() if name != "evaluation"} | {"method": method}
+
+
+def split_values(text: str) -> list[str]:
+    """Values separated by commas outside parentheses: "(64,64),(128,)" are two."""
+    values, depth = [""], 0
+    for character in text:
+        depth += (character == "(") - (character == ")")
+        if character == "," and depth == 0:
+            values.append("")
+        else:
+            values[-1] += character
+    return [value.strip() for value in values if value.strip()]
 
 
 def _leaves(section: Any, prefix: str) -> list[str]:

@@ -8,7 +8,7 @@ The first form repeats the run's numbers. With overrides of how actions are chos
 
 from ebgan_mdn_jax.types import require
 from experiments import flags
-from experiments.run import evaluate
+from experiments.evaluation import evaluate
 from experiments.tables import results_table
 
 USED = (flags.WORKDIR, flags.DATA_DIR, flags.SET)

@@ -1,8 +1,10 @@
 """The only place with command-line flags, and the shell that every driver runs in."""
 
 import logging as python_logging
+import os
 import signal
 import sys
+import typing
 from collections.abc import Callable
 
 import jax
@@ -11,7 +13,9 @@ from absl import app, flags, logging
 from ebgan_mdn_jax import data
 from ebgan_mdn_jax.methods import METHODS
 from ebgan_mdn_jax.tasks import TASKS
+from ebgan_mdn_jax.training.devices import Parallel
 from ebgan_mdn_jax.types import InputError
+from experiments import processes
 from experiments.configs import CONFIGS
 from experiments.preemption import Preempted
 
@@ -28,12 +32,43 @@ MEMBERS_PER_STEP = flags.DEFINE_integer(
     "members_per_step", None, "Members that run vectorised; default 1 on CPU, all on an accelerator.", lower_bound=1
 )
 CONFIG = flags.DEFINE_enum("config", None, list(CONFIGS), "Sweep to run.")
-NUM_DEVICES = flags.DEFINE_integer("num_devices", 0, "Devices to use; 0: all that divide evenly.", lower_bound=0)
+GRID = flags.DEFINE_multi_string(
+    "grid",
+    [],
+    "Values to combine as path=value,value,..., repeatable: hyper.* become members, others (and task, method) runs.",
+)
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the plan and stop.")
+COORDINATOR = flags.DEFINE_string(
+    "coordinator",
+    None,
+    "Run as one of several processes: host:port of the first, or auto to ask the cluster (Slurm, ...).",
+)
+NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes there are.", lower_bound=1)
+PROCESS_ID = flags.DEFINE_integer("process_id", None, "This process's number, from 0.", lower_bound=0)
+NUM_DEVICES = flags.DEFINE_integer("num_devices", 0, "Devices to use; 0: all that have something to do.", lower_bound=0)
 PARALLEL = flags.DEFINE_enum(
-    "parallel", None, ["seeds", "pmap"], "Spread members over devices, or each minibatch; default seeds."
+    "parallel", None, list(typing.get_args(Parallel)), "Spread members over devices, or each minibatch; default seeds."
+)
+BATCH_DEVICES = flags.DEFINE_integer(
+    "batch_devices", None, "Devices that share a minibatch; default 1 for seeds, all for the others.", lower_bound=0
 )
 CHECKPOINT_EVERY = flags.DEFINE_integer(
     "checkpoint_every", None, "Steps between checkpoints; default 1000.", lower_bound=1
+)
+TENSORBOARD = flags.DEFINE_boolean(
+    "tensorboard", False, "Write TensorBoard event files too, a folder per member in <workdir>/tensorboard."
+)
+BASELINE = flags.DEFINE_string(
+    "baseline", None, "Compare with this method, run or line of the table: how often each other is better, by seed."
+)
+RECOMPUTE = flags.DEFINE_boolean(
+    "recompute", False, "Work out the published table.csv anew from members.csv; without --config all of them."
+)
+EXECUTOR = flags.DEFINE_enum("executor", "slurm", ["slurm", "local"], "Where jobs run.")
+SLURM = flags.DEFINE_multi_string(
+    "slurm",
+    [],
+    "Options of the jobs as key=value,key=value, repeatable: partition=gpu,time=60 (minutes); setup=COMMAND runs before.",
 )
 SET = flags.DEFINE_multi_string(
     "set",
@@ -41,15 +76,22 @@ SET = flags.DEFINE_multi_string(
     "Override as path=value, repeatable: method.num_negatives=64, hyper.energy_weight=0,1 (a grid of members).",
 )
 
-EXECUTOR = flags.DEFINE_enum("executor", "slurm", ["slurm", "local"], "Where jobs run.")
-SLURM = flags.DEFINE_multi_string(
-    "slurm",
-    [],
-    "Options of the jobs as key=value,key=value, repeatable: partition=gpu,time=60 (minutes); setup=COMMAND runs before.",
-)
 
-TRAINING = (SEEDS, FIRST_SEED, STEPS, MEMBERS_PER_STEP, NUM_DEVICES, PARALLEL, CHECKPOINT_EVERY, SET)
-_ALL = (TASK, METHOD, CONFIG, EXECUTOR, SLURM, WORKDIR, DATA_DIR, *TRAINING)
+PROCESSES = (COORDINATOR, NUM_PROCESSES, PROCESS_ID)
+TRAINING = (
+    SEEDS,
+    FIRST_SEED,
+    STEPS,
+    MEMBERS_PER_STEP,
+    NUM_DEVICES,
+    PARALLEL,
+    BATCH_DEVICES,
+    CHECKPOINT_EVERY,
+    TENSORBOARD,
+    SET,
+    *PROCESSES,
+)
+_ALL = (TASK, METHOD, CONFIG, GRID, WORKDIR, DATA_DIR, DRY_RUN, BASELINE, RECOMPUTE, EXECUTOR, SLURM, *TRAINING)
 
 
 def overrides() -> list[str]:
@@ -58,6 +100,7 @@ def overrides() -> list[str]:
         "train.steps": STEPS.value,
         "train.members_per_step": MEMBERS_PER_STEP.value,
         "train.parallel": PARALLEL.value,
+        "train.batch_devices": BATCH_DEVICES.value,
         "train.checkpoint_every": CHECKPOINT_EVERY.value,
     }
     return [f"{path}={value}" for path, value in named.items() if value is not None] + SET.value
@@ -92,18 +135,25 @@ def run(main: Callable[[], None], *used: flags.FlagHolder) -> None:
         del argv
         configure_jax()
         try:
+            processes.start(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
             main()
         except InputError as error:
             _fail(str(error))
         except Preempted as error:
             print(error, file=sys.stderr)
             sys.exit(128 + signal.SIGTERM)
+        except BrokenPipeError:  # the reader of our output has gone, such as head
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        except Exception:
+            processes.abandon()
+            raise
 
     app.run(guarded, flags_parser=parse)
 
 
 def configure_jax() -> None:
-    """Settings of every process that trains: few words, and compiled programs kept for the next launch."""
+    """Less noise, and compiled programs that the next launch finds again; before anything is done with JAX."""
     logging.set_verbosity(logging.ERROR)
     python_logging.getLogger("jax").setLevel(python_logging.ERROR)
     jax.config.update("jax_compilation_cache_dir", str(data.cache_dir() / "xla"))

@@ -1,4 +1,4 @@
-"""One run of a sweep as a job of submitit, on Slurm or on this machine; `experiments.submit` makes these.
+"""One program of a sweep as a job of submitit, on Slurm or on this machine; `experiments.submit` makes these.
 
 What submitit does: a job is a pickled callable that its worker loads and calls. Before the call, the worker catches SIGTERM and ignores it,
 and catches SIGUSR2, which the scheduler sends some time before the time limit: it then pickles ``checkpoint()`` in place of the
@@ -10,6 +10,7 @@ still running, and if it ends within its time of grace, it is not requeued unles
 Slurm requeues itself, is not running any more, and is left alone.
 """
 
+import functools
 import os
 import pathlib
 import re
@@ -31,14 +32,17 @@ _PATIENCE_SECONDS = 2 * claims.STALE_SECONDS
 
 
 class Job(NamedTuple):
-    """Trains one run of a sweep in its folder, just as `experiments.sweep` would."""
+    """Trains one program of a sweep, just as `experiments.sweep` would.
+
+    ``runs`` are names and configs; runs after the first train the same and take its checkpoint.
+    """
 
     command: tuple[str, ...]  # that submitted it, for provenance.json
     directory: str  # of the sweep
-    name: str  # of the run
-    config: ExperimentConfig
+    runs: tuple[tuple[str, ExperimentConfig], ...]
     data_dir: str | None
     num_devices: int
+    tensorboard: bool
 
     def __call__(self) -> None:
         """Train to the end; at SIGTERM or before the time limit save and exit."""
@@ -75,11 +79,14 @@ class Job(NamedTuple):
 
     def _train(self):
         flags.configure_jax()
-        sys.argv = list(self.command)
         directory = pathlib.Path(self.directory)
         until = time.monotonic() + _PATIENCE_SECONDS
-        _patiently(lambda: _record(directory), until)
-        _patiently(lambda: train(self.config, directory / self.name, self.data_dir, self.num_devices), until)
+        _patiently(lambda: record(directory, self.command), until)
+        for name, config in self.runs:
+            source = directory / self.runs[0][0]
+            options = {"tensorboard": self.tensorboard, "trained_in": None if directory / name == source else source}
+            act = functools.partial(train, config, directory / name, self.data_dir, self.num_devices, **options)
+            _patiently(act, until)
 
 
 def _slurm_state() -> str:
@@ -95,17 +102,12 @@ def _slurm_state() -> str:
     return found[1] if found else ""
 
 
-def _record(directory):
-    with claims.claimed(directory):  # other jobs add their launches too
-        record(directory)
-
-
 def _patiently(act, until):
     """Call ``act`` until it finds its folder free."""
     while True:
         try:
             return act()
-        except (InUse, claims.InUse) as error:
+        except InUse as error:
             if time.monotonic() > until:
                 raise
             print(error, flush=True)

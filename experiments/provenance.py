@@ -7,33 +7,47 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 
-from experiments.workdir import read_json, write_json
+from experiments.workdir import owned, read_json, write_json
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 
 
-def record(directory: pathlib.Path) -> None:
-    """Write ``provenance.json``, or add this launch to it where another commit or machine already worked on the sweep."""
-    path = directory / "provenance.json"
-    launches = read_json(path)["launches"] if path.exists() else []
-    launch = _launch()
-    if launch not in launches:
-        write_json(path, {"launches": [*launches, launch]})
+def record(directory: pathlib.Path, command: Sequence[str] | None = None) -> None:
+    """Write ``provenance.json``, or add this launch to it where another commit or machine already worked on the sweep.
+
+    Args:
+      directory: of the sweep.
+      command: that people gave; None: the one that started this process.
+    """
+    path, ours = directory / "provenance.json", launch()
+    if command is not None:
+        ours["command"] = shlex.join(command)
+    with owned(directory):
+        launches = read_json(path)["launches"] if path.exists() else []
+        if ours not in launches:
+            write_json(path, {"launches": [*launches, ours]})
 
 
-def _launch() -> dict[str, Any]:
-    command = ["python", "-m", f"experiments.{pathlib.Path(sys.argv[0]).stem}", *sys.argv[1:]]
+def launch() -> dict[str, Any]:
+    """Command, commit, hardware and versions of this process."""
     return {
-        "command": shlex.join(command),
+        "command": shlex.join(command_line()),
         "commit": _commit(),
         "hardware": f"{_cpu()}, {os.cpu_count()} cores; {len(jax.devices())} x {jax.devices()[0].device_kind}",
         "python": platform.python_version(),
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
     }
+
+
+def command_line() -> list[str]:
+    """What started this process."""
+    spec = sys.modules["__main__"].__spec__  # None unless started by python -m
+    return ["python", "-m", spec.name, *sys.argv[1:]] if spec else ["python", *sys.argv]
 
 
 def _commit() -> str:

@@ -1,8 +1,10 @@
 """Publish a finished sweep: its CSV files into ``experiments/results/<config>/``, its tables into the README.
 
     python -m experiments.publish --config=hyperbola
+    python -m experiments.publish --recompute
 
-Refuses numbers that cannot be traced: from several commits, or from code that was not committed.
+The first form refuses numbers that cannot be traced: from several commits, or from code that was not committed. The second works out
+every published ``table.csv`` anew from the ``members.csv`` beside it, after a change of the statistics.
 """
 
 import csv
@@ -10,14 +12,17 @@ import pathlib
 import re
 import shutil
 
+import numpy as np
+
+from ebgan_mdn_jax.evaluation import statistics
 from ebgan_mdn_jax.types import require
 from experiments import flags
 from experiments.configs import CONFIGS
-from experiments.summary import Row, read_rows
+from experiments.summary import CEILING, STATISTICS, Row, folds, read_rows, rows_csv
 from experiments.tables import markdown_table, markdown_tables
 from experiments.workdir import read_json, write_text
 
-USED = (flags.CONFIG, flags.WORKDIR)
+USED = (flags.CONFIG, flags.WORKDIR, flags.RECOMPUTE)
 RESULTS = pathlib.Path(__file__).with_name("results")
 README = pathlib.Path(__file__).resolve().parents[1] / "README.md"
 _FILES = ("table.csv", "members.csv", "provenance.json")
@@ -41,6 +46,30 @@ def publish(name: str, directory: pathlib.Path) -> None:
     for file in _FILES:
         shutil.copyfile(directory / file, RESULTS / name / file)
     write_text(README, renew(README.read_text()))
+
+
+def recompute(folder: pathlib.Path) -> list[Row]:
+    """The rows of a published ``table.csv`` with statistics of the values in ``members.csv``.
+
+    Seeds that the ceiling is averaged over are not in that file, so its rows stay what they are.
+    """
+    values: dict[tuple, dict[int, float]] = {}
+    with (folder / "members.csv").open(newline="") as file:
+        for line in csv.DictReader(file):
+            key = tuple(line[name] for name in Row._fields[:5])
+            values.setdefault(key, {})[int(line["seed"])] = float(line["value"] or "nan")
+    rows = []
+    for row in read_rows(folder / "table.csv"):
+        if row.method != CEILING:
+            of_row = values.get(row[:5], {})
+            require(
+                len(of_row) == row.num_seeds,
+                f"{folder}: members.csv and table.csv are of different runs ({row.run}, {row.metric}); publish the sweep again",
+            )
+            result = statistics.summarize(list(of_row.values()), folds(row.task, list(of_row)))
+            row = row._replace(**{name: result[name] if np.isfinite(result[name]) else None for name in STATISTICS})
+        rows.append(row)
+    return rows
 
 
 def renew(readme: str) -> str:
@@ -84,8 +113,16 @@ def comparison(path: pathlib.Path, rows: list[Row]) -> str:
 
 
 def main() -> None:
-    """Publish one sweep."""
+    """Publish one sweep, or work out published tables anew."""
     name = flags.CONFIG.value
+    if flags.RECOMPUTE.value:
+        folders = [RESULTS / name] if name else sorted(path.parent for path in RESULTS.glob("*/table.csv"))
+        tables = {folder: rows_csv(recompute(folder)) for folder in folders}
+        for folder, text in tables.items():
+            write_text(folder / "table.csv", text)
+            print(f"worked out {folder / 'table.csv'}")
+        write_text(README, renew(README.read_text()))
+        return
     require(name is not None, f"--config is missing: expected one of {', '.join(CONFIGS)}")
     publish(name, pathlib.Path(flags.WORKDIR.value or f"runs/{name}"))
     print(f"published {RESULTS / name}")

@@ -1,9 +1,10 @@
 """One self-contained page, figures and CSV files from the results of a run or of all runs of a sweep.
 
     python -m experiments.report --workdir=runs/hyperbola
+    python -m experiments.report --workdir=runs/hyperbola --baseline=mdn
 
-Writes ``report.html``, ``table.csv``, ``members.csv`` and ``figures/*.png`` into the folder, and prints the tables. Needs nothing but
-saved results: no training, no data set.
+Writes ``report.html``, ``table.csv``, ``members.csv``, ``members.parquet`` and ``figures/*.png`` into the folder, and prints the tables.
+With a baseline, it also says how often each other run is better. Needs nothing but saved results: no training, no data set.
 """
 
 import base64
@@ -19,25 +20,28 @@ import numpy as np
 
 from ebgan_mdn_jax import plotting
 from ebgan_mdn_jax.types import InputError, require
-from experiments import flags
+from experiments import comparisons, flags
+from experiments.parquet import members_parquet
 from experiments.summary import (
     CEILING,
     Run,
+    frozen_members,
     group,
     label,
+    line_name,
     load_runs,
     members_csv,
     rows_csv,
-    run_label,
     settings,
     summarize,
 )
-from experiments.tables import markdown_tables, tables
+from experiments.tables import markdown, markdown_tables, tables
 
 # Axis labels of tasks whose quantities have units; the synthetic ones have none.
 AXES = {"geyser": ("wait before the eruption (minutes)", "eruption (minutes)")}
-OUTPUTS = ("report.html", "table.csv", "members.csv", "figures")
-USED = (flags.WORKDIR,)
+OUTPUTS = ("report.html", "table.csv", "members.csv", "members.parquet", "figures")
+USED = (flags.WORKDIR, flags.BASELINE)
+MOST_PROFILES = 12  # lines that one figure of performance profiles can still tell apart
 TEMPLATE = pathlib.Path(__file__).with_name("report.html.j2")
 
 
@@ -60,13 +64,18 @@ class Figure(NamedTuple):
         return round(0.72 * int.from_bytes(self.png[16:20]))
 
 
-def report(directory: str | os.PathLike) -> pathlib.Path:
+def report(directory: str | os.PathLike, baseline: str | None = None) -> pathlib.Path:
     """Write the report of one run, or of the runs in the sub-folders of ``directory``; returns the path of the page.
 
+    Args:
+      directory: the workdir of a run or of a sweep.
+      baseline: what to compare the other lines of each task with, see `comparisons.improvement_table`.
+
     Raises:
-      InputError: if nothing is finished yet, if a file of a finished run is missing or damaged, or without the extra "plots".
+      InputError: if nothing is finished yet, if a file of a finished run is missing or damaged, if the baseline is not there or has
+        other seeds, or without the extra "plots".
     """
-    for package in ("matplotlib", "jinja2"):
+    for package in ("matplotlib", "jinja2", "pyarrow"):
         found = importlib.util.find_spec(package) is not None
         require(found, f"a report needs {package}, which is not installed: pip install 'ebgan_mdn_jax[plots]'")
     import jinja2
@@ -74,14 +83,20 @@ def report(directory: str | os.PathLike) -> pathlib.Path:
     directory = pathlib.Path(directory).expanduser().resolve()
     runs, unfinished = load_runs(directory)
     rows = summarize(runs)
+    lines = comparisons.lines_of(runs)
+    improvements = comparisons.improvement_tables(lines, baseline)
     sections = []
     for table in tables(rows):
         of_task = [run for run in runs if run.results["task"] == table.task]
         names = run_names(of_task)
+        task_lines = [line for line in lines if line.task == table.task]
+        profiles = _profiles(table.task, task_lines) if len(task_lines) <= MOST_PROFILES else []
         sections.append(
             {
                 "table": table,
-                "figures": _figures(table.task, of_task, names),
+                "improvement": improvements.get(table.task),
+                "without_profiles": len(task_lines) > MOST_PROFILES,
+                "figures": profiles + _figures(table.task, of_task, names),
                 "configs": [(name, _pretty(run.config)) for name, run in zip(names, of_task, strict=True)],
             }
         )
@@ -89,7 +104,16 @@ def report(directory: str | os.PathLike) -> pathlib.Path:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     template = environment.from_string(TEMPLATE.read_text())
-    page = template.render(title=directory.name, sections=sections, unfinished=unfinished, ceiling=CEILING)
+    page = template.render(
+        title=directory.name,
+        sections=sections,
+        aggregate=comparisons.aggregate_table(lines),
+        unfinished=unfinished,
+        frozen=[line for run in runs if (line := frozen_members(run))],
+        baseline=baseline,
+        most_profiles=MOST_PROFILES,
+        ceiling=CEILING,
+    )
 
     (directory / "figures").mkdir(exist_ok=True)
     for section in sections:
@@ -97,6 +121,7 @@ def report(directory: str | os.PathLike) -> pathlib.Path:
             _write(directory / "figures" / figure.file, figure.png)
     _write(directory / "table.csv", rows_csv(rows).encode())
     _write(directory / "members.csv", members_csv(runs).encode())
+    _write(directory / "members.parquet", members_parquet(runs))
     _write(directory / "report.html", page.encode())
     return directory / "report.html"
 
@@ -105,9 +130,22 @@ def run_names(runs: list[Run]) -> list[str]:
     """A name per run: its method, with the folder where several runs share the method."""
     methods = [run.results["method"] for run in runs]
     return [
-        run_label(run.results["task"], method, run.path.name) if methods.count(method) > 1 else method
+        line_name(run.results["task"], method, run.path.name, "", methods.count(method) > 1)
         for run, method in zip(runs, methods, strict=True)
     ]
+
+
+def _profiles(task: str, lines: list[comparisons.Line]) -> list[Figure]:
+    """Performance profiles of a task in one figure, if there are seeds to tell apart."""
+    panels = comparisons.profiles(lines) if any(len(line.seeds) > 1 for line in lines) else []
+    if not panels:
+        return []
+    caption = (
+        "Fraction of members that are as good as a threshold or better, by metric; a member that diverged reaches none. "
+        "Bands: pointwise 95 % bootstrap intervals."
+    )
+    png = plotting.png(plotting.profiles_figure(panels))
+    return [Figure(f"{_slug(task)}_profiles.png", "Performance profiles", caption, png)]
 
 
 def _figures(task: str, runs: list[Run], names: list[str]) -> list[Figure]:
@@ -218,8 +256,13 @@ def _write(path: pathlib.Path, content: bytes) -> None:
 def main() -> None:
     """Print the tables, write the report."""
     require(flags.WORKDIR.value is not None, "--workdir is missing: give the folder of a run or of a sweep")
-    page = report(flags.WORKDIR.value)
+    baseline = flags.BASELINE.value
+    page = report(flags.WORKDIR.value, baseline)
     print(markdown_tables(flags.WORKDIR.value))
+    if baseline is not None:
+        lines = comparisons.lines_of(load_runs(flags.WORKDIR.value)[0])
+        for task, table in comparisons.improvement_tables(lines, baseline).items():
+            print(f"### {task}: probability of improvement over {baseline}\n\n{markdown(table)}")
     print(f"report: {page}")
 
 

@@ -1,9 +1,9 @@
-"""One run, from a config to ``results.json``: build, train with checkpoints, evaluate from the checkpoint alone.
+"""One run, from a config to ``results.json``: train with checkpoints, then evaluate from the checkpoint alone.
 
-The drivers are thin shells around `train` and `evaluate`; nothing here reads a flag.
+The drivers are thin shells around `train` and `evaluation.evaluate`; nothing here reads a flag.
 """
 
-import functools
+import contextlib
 import os
 import sys
 import time
@@ -14,72 +14,29 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tqdm
-from jax.sharding import NamedSharding, PartitionSpec
 
-from ebgan_mdn_jax import __version__, data
-from ebgan_mdn_jax.evaluation import divergences, statistics
-from ebgan_mdn_jax.methods import METHODS
-from ebgan_mdn_jax.methods.base import Method, in_data_units
-from ebgan_mdn_jax.normalization import Normalization
-from ebgan_mdn_jax.tasks import TASKS, Task
-from ebgan_mdn_jax.tasks.base import Conditional
-from ebgan_mdn_jax.training import checkpoint, loop
-from ebgan_mdn_jax.training.members import Members, init_states, make_members, map_members
-from ebgan_mdn_jax.types import Horizon, PyTree, require
-from experiments.config import ExperimentConfig, apply_overrides, differences, from_json, identity, to_json
+from ebgan_mdn_jax import __version__
+from ebgan_mdn_jax.tasks import TASKS
+from ebgan_mdn_jax.training import checkpoint
+from ebgan_mdn_jax.training.devices import fetch, place
+from ebgan_mdn_jax.training.members import causes, init_states, resize
+from ebgan_mdn_jax.types import PyTree
+from experiments import events, processes
+from experiments.config import ExperimentConfig, to_json
+from experiments.evaluation import evaluate
 from experiments.preemption import Preempted, watch_sigterm
-from experiments.workdir import Workdir, read_json, strict, write_arrays, write_json
-
-# Seeds of the draws in evaluation and figures: fixed, so that evaluating again gives the same numbers.
-_EVALUATION_SEED = 1_000_003
-_FIGURE_SEED = 1_000_033
-_FIGURE_MEMBERS = 4
-_MOST_TOGETHER = 64  # members evaluated vectorised: a quadrature takes some 10 MB each
+from experiments.program import Program, Run, abstract_states, build, compile_on, compile_program
+from experiments.summary import member_name
+from experiments.workdir import Workdir, read_json
 
 
-class Run(NamedTuple):
-    """A config made concrete."""
+class Interval(NamedTuple):
+    """What is looked at after a stretch of steps; arrays that may still be computed."""
 
-    config: ExperimentConfig
-    task: Task
-    dataset: data.Dataset
-    method: Method  # in data units
-    members: Members
-    folds: np.ndarray  # [S], which split of the data each member uses
-
-
-def build(config: ExperimentConfig, data_dir: str | None = None, normalization: Normalization | None = None) -> Run:
-    """Load the data and build the method; ``normalization`` defaults to the data set's own."""
-    task = TASKS[config.task_name]
-    dataset = data.load(config.task_name, data_dir, config.data.num_demonstrations)
-    normalization = normalization or dataset.normalization
-    horizon = Horizon(config.train.steps, -(-dataset.num_rows // config.train.batch_size))
-    module = METHODS[config.method_name]
-    method = in_data_units(module.make(config.method, normalization.spec(task.spec), horizon), normalization)
-    members = make_members(method, config.seeds, config.hyper)
-    return Run(config, task, dataset, method, members, members.seed % dataset.num_folds)
-
-
-def choose_devices(config: ExperimentConfig, num_members: int, num_devices: int = 0) -> list[jax.Device]:
-    """The devices of a run; 0 takes all that members (or, for pmap, batch rows) divide over evenly."""
-    available = jax.devices()
-    size, what = (
-        (num_members, "members") if config.train.parallel == "seeds" else (config.train.batch_size, "batch rows")
-    )
-    require(
-        num_devices <= len(available),
-        f"--num_devices={num_devices}: this machine has {len(available)} {available[0].platform} device(s); use at most that many",
-    )
-    chosen = num_devices or max(count for count in range(1, len(available) + 1) if size % count == 0)
-    require(size % chosen == 0, f"--num_devices={chosen}: {size} {what} do not divide over it; use a divisor of {size}")
-    return available[:chosen]
-
-
-def choose_members_per_step(config: ExperimentConfig, num_members: int, devices: list[jax.Device]) -> int:
-    """Members that run vectorised on each device: 1 on a CPU, all on an accelerator, unless the config says."""
-    local = num_members // len(devices) if config.train.parallel == "seeds" else num_members
-    automatic = 1 if devices[0].platform == "cpu" else local
-    return min(config.train.members_per_step or automatic, local)
+    step: int
+    info: PyTree  # means over the steps, leaves [S]
+    failed_at: jax.Array
+    cause: jax.Array
 
 
 def train(
@@ -88,224 +45,151 @@ def train(
     data_dir: str | None = None,
     num_devices: int = 0,
     log: Callable[[str], None] = print,
+    program: Program | None = None,
+    trained_in: str | os.PathLike | None = None,
+    tensorboard: bool = False,
 ) -> dict[str, Any]:
     """Train all members, or go on where an earlier call was cut off, and evaluate; returns what ``results.json`` holds.
 
+    Args:
+      config: of the run.
+      workdir: its folder.
+      data_dir: see `ebgan_mdn_jax.data.load`.
+      num_devices: see `program.choose_layout`.
+      log: takes lines for people.
+      program: the run compiled before, as a sweep's plan does.
+      trained_in: folder of a finished run that differs only in how actions are chosen and judged; its checkpoint is used instead.
+      tensorboard: write event files too.
+
     Raises:
       InputError: before anything is written, if the config, the data or the folder is not usable.
+      Preempted: after SIGTERM, when the state is saved.
     """
     directory = Workdir(workdir)
-    if directory.finished(to_json(config)):
+    if processes.first_decides(lambda: directory.finished(to_json(config))):
         log(f"{directory.path} is finished")
         return read_json(directory.results)
-    run = build(config, data_dir)
-    devices = choose_devices(config, len(run.members), num_devices)
-    if len(devices) < len(jax.devices()) and not num_devices:
-        log(
-            f"using {len(devices)} of {len(jax.devices())} devices, the most that the members or batch rows divide over"
-        )
-    if config.num_seeds % run.dataset.num_folds:
-        log(
-            f"note: {config.num_seeds} seeds do not divide over {run.dataset.num_folds} folds, so folds weigh unequally"
-        )
-    with directory.claimed(to_json(config)):
-        _train(run, devices, directory, log)
-        return evaluate(workdir, data_dir, log=log)
+    if trained_in is None:
+        program = program or compile_program(build(config, data_dir), num_devices)
+    num_folds = TASKS[config.task_name].num_folds
+    if config.num_seeds % num_folds:
+        log(f"note: {config.num_seeds} seeds do not divide over {num_folds} folds, so folds weigh unequally")
+    with contextlib.ExitStack() as stack:
+        processes.first_decides(lambda: stack.enter_context(directory.claimed(to_json(config))))
+        if not processes.first_decides(directory.results.exists):  # another worker may have finished it in the meantime
+            if trained_in is None:
+                _train(program, directory, log, tensorboard)
+            else:
+                processes.first_decides(lambda: directory.adopt(Workdir(trained_in)))
+            evaluate(workdir, data_dir, log=log)
+        processes.first_decides(lambda: None)  # the others wait until the results are written
+    return read_json(directory.results)
 
 
-def _train(run, devices, directory, log):
+def _train(program, directory, log, tensorboard):
     """Start or resume, and train to the end."""
-    sharding = loop.state_sharding(devices, run.config.train.parallel)
-    abstract = jax.eval_shape(functools.partial(init_states, run.method), run.members.seed)
+    run = program.run
     with watch_sigterm() as watch, checkpoint.open_manager(directory.checkpoints) as manager:
         if manager.latest_step() is None:
-            step, states = 0, init_states(run.method, run.members.seed, sharding)
-            members_per_step = choose_members_per_step(run.config, len(run.members), devices)
+            step = 0
+            states = init_states(run.method, resize(run.members, program.num_padded).seed, program.layout.members)
         else:
             step, item = checkpoint.restore_config(manager)
-            states = checkpoint.restore_states(manager, step, abstract, sharding)
-            members_per_step = item["members_per_step"]  # another one would round differently
+            if item["members_per_step"] != program.members_per_step:  # another one would round differently
+                program = compile_on(run, program.layout, item["members_per_step"])
+            states = checkpoint.restore_states(
+                manager, step, abstract_states(run.method, run.members), program.saved_on
+            )
+            states = resize(states, program.num_padded, program.layout.members)
             log(f"resuming {directory.path} at step {step}")
-        directory.keep_metrics_until(step)
-        _train_from(step, states, run, devices, members_per_step, directory, manager, watch, log)
+        if processes.is_first():
+            directory.keep_metrics_until(step)
+        events_in = directory.path / "tensorboard" if tensorboard and processes.is_first() else None
+        write_events = events.writer(events_in, member_names(run), step)
+        _train_from(step, states, program, directory, manager, watch, write_events, log)
 
 
-def _train_from(step, states, run, devices, members_per_step, directory, manager, watch, log):
+def _train_from(step, states, program, directory, manager, watch, write_events, log):
     """Advance from ``step`` to the end: a row of metrics per interval, a checkpoint every so often and at the end."""
-    settings = run.config.train
-    chunk = loop.make_chunk(run.method, settings.batch_size, members_per_step, devices, settings.parallel)
-    everywhere = NamedSharding(loop.state_sharding(devices, settings.parallel).mesh, PartitionSpec())
-    arrays = jax.device_put(run.dataset.train, everywhere)
+    run, layout, settings = program.run, program.layout, program.run.config.train
+    count = run.members.size
+    hyper, folds = place(resize((run.members.hyper, run.folds), program.num_padded), layout.members)
+    arrays = place(run.dataset.train, layout.everywhere)
     log_every = settings.log_every or -(-run.dataset.num_rows // settings.batch_size)
-    reported = np.zeros(len(run.members), bool)
-    progress = _Progress(step, settings.steps, len(run.members), log)
+    progress = _Progress(step, settings.steps, count, log)
+    failed = np.zeros(count, bool)
+    waiting = None
+
+    def look(interval):
+        """Wait for an interval, log it; returns its infos and what has failed so far."""
+        info, failed_at, cause = jax.tree.map(lambda leaf: leaf[:count], fetch(tuple(interval[1:])))
+        info = {name: value.astype(np.float64) for name, value in info._asdict().items()}
+        failures = _failures(run, failed_at, cause)
+        if processes.is_first():
+            directory.append_metrics({"step": interval.step, **info})
+            write_events(interval.step, info)
+        for failure in failures:
+            if not failed[failure["member"]]:
+                log(_describe(run, failure))
+                failed[failure["member"]] = True
+        progress.update(interval.step)
+        return info, failures
+
     while step < settings.steps:
-        stop = watch.requested
+        stop = processes.any_process(watch.requested)
         following = min(step + log_every, settings.steps)
-        save = (
-            following // settings.checkpoint_every > step // settings.checkpoint_every
-            or following == settings.steps
-            or stop
-        )
-        states, info = chunk(states, run.members.hyper, run.folds, arrays, np.int32(following - step))
+        due = following // settings.checkpoint_every > step // settings.checkpoint_every
+        states, info = program.chunk(states, hyper, folds, arrays, np.int32(following - step))
         step = following
-        info = {name: np.asarray(value, np.float64) for name, value in info._asdict().items()}
-        directory.append_metrics({"step": step, **info})
-        broken = ~np.all([np.isfinite(value) for value in info.values()], axis=0)
-        for index in np.flatnonzero(broken & ~reported):
-            log(f"warning: member {index} (seed {run.members.seed[index]}) is no longer finite, seen at step {step}")
-        reported |= broken
-        progress.update(step)
-        if save:
+        # The next interval is dispatched before this one is looked at, so that the devices do not wait for the host.
+        ready, waiting = waiting, Interval(step, info, jnp.copy(states.failed_at), jnp.copy(states.cause))
+        if ready is not None:
+            look(ready)
+        if due or stop or step == settings.steps:
+            info, failures = look(waiting)
+            waiting = None
             item = {
                 "config": to_json(run.config),
                 "normalization": run.dataset.normalization._asdict(),
                 "version": __version__,
-                "members_per_step": members_per_step,
+                "members_per_step": program.members_per_step,
                 "training": {name: value.tolist() for name, value in info.items()},
+                "failures": failures,
             }
-            checkpoint.save(manager, step, states, item)
-        if stop:
+            directory.check_claim()
+            checkpoint.save(manager, step, resize(states, count, layout.everywhere), item)
+        if stop and step < settings.steps:
             raise Preempted(step, settings.steps)
     progress.close()
 
 
-def evaluate(
-    workdir: str | os.PathLike,
-    data_dir: str | None = None,
-    overrides: tuple[str, ...] = (),
-    log: Callable[[str], None] = print,
-) -> dict[str, Any]:
-    """Evaluate a run from its newest checkpoint's parameters alone.
-
-    Without ``overrides`` this writes ``results.json`` and ``arrays.npz`` of the run, and the numbers are those of training. Overrides
-    may change how actions are chosen (``method.sample_by``, ``method.num_candidates``) and judged (``evaluation.*``); the results are
-    then returned and not written.
-
-    Raises:
-      InputError: if there is no checkpoint of this run, or an override would change the network.
-    """
-    directory = Workdir(workdir)
-    config = from_json(read_json(directory.config), str(directory.config))
-    with checkpoint.open_manager(directory.checkpoints, read_only=True) as manager:
-        step, item = checkpoint.restore_config(manager)
-        saved = from_json(item["config"], f"checkpoint {directory.checkpoints}/{step}")
-        require(
-            not differences(identity(to_json(saved)), identity(to_json(config))),
-            f"{directory.path}: checkpoint and config.json are of different runs; train in a new one",
-        )
-        require(
-            step == config.train.steps,
-            f"{directory.path} is trained to step {step} of {config.train.steps}: finish it with experiments.train",
-        )
-        if overrides:
-            config = _with_inference(config, overrides)
-        normalization = Normalization(**{name: tuple(values) for name, values in item["normalization"].items()})
-        run = build(config, data_dir, normalization)
-        abstract = jax.eval_shape(functools.partial(init_states, run.method), run.members.seed)
-        device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-        params = checkpoint.restore_params(manager, step, abstract, device)
-    results = _results(run, params, item["training"])
-    if not overrides:
-        write_arrays(directory.arrays, _figure_arrays(run, params))
-        results = strict(results)
-        if directory.results.exists():
-            different = differences(results, read_json(directory.results))
-            if different:
-                log(f"warning: results differ from those of the run (another backend or version?): {different[0]}")
-        write_json(directory.results, results)
-    return results
-
-
-def _with_inference(config: ExperimentConfig, overrides: tuple[str, ...]) -> ExperimentConfig:
-    allowed = ("method.sample_by", "method.act_by", "method.num_candidates", "evaluation.")
-    for override in overrides:
-        require(override.startswith(allowed), f"--set={override}: evaluation may only change {', '.join(allowed)}*")
-    return apply_overrides(config, overrides)
-
-
-def _results(run: Run, params: PyTree, training: dict[str, list[float]]) -> dict[str, Any]:
-    """Metrics of every member, their statistics per hyperparameter setting, and the ceiling that a perfect policy would score."""
-    metrics = _evaluate_members(run, functools.partial(_conditional, run.method), params, run.members.seed)
-    varied = [name for name, values in run.config.hyper.items() if len(values) > 1]
-    settings = [
-        {name: float(value[i]) for name, value in run.members.hyper._asdict().items()} for i in range(len(run.members))
+def _failures(run, failed_at, cause):
+    return [
+        {
+            "member": int(index),
+            "seed": int(run.members.seed[index]),
+            "step": int(failed_at[index]),
+            "cause": causes(run.method)[cause[index]],
+        }
+        for index in np.flatnonzero(failed_at >= 0)
     ]
-    groups: dict[tuple, list[int]] = {}
-    for index, setting in enumerate(settings):
-        groups.setdefault(tuple(setting[name] for name in varied), []).append(index)
-    ceiling = None
-    if run.task.conditional is not None:
-        seeds = np.asarray(run.config.seeds, np.int32)
-        ceiling = _evaluate_members(run, lambda _: run.task.conditional, (), seeds)
-        ceiling = {name: statistics.summarize(values) for name, values in ceiling.items()}
-    return {
-        "task": run.config.task_name,
-        "method": run.config.method_name,
-        "steps": run.config.train.steps,
-        "members": [
-            {"seed": int(seed), "hyper": setting} for seed, setting in zip(run.members.seed, settings, strict=True)
-        ],
-        "metrics": metrics,
-        "training": training,
-        "ceiling": ceiling,
-        "statistics": [
-            {
-                "hyper": dict(zip(varied, key, strict=True)),
-                "metrics": {name: statistics.summarize(values[indices]) for name, values in metrics.items()},
-            }
-            for key, indices in groups.items()
-        ],
-    }
 
 
-def _conditional(method: Method, params: PyTree) -> Conditional:
-    """One member's policy as the evaluator sees it."""
-    log_prob = functools.partial(method.log_prob, params) if method.log_prob else None
-    return Conditional(lambda key, obs, num: method.sample(key, params, obs, num), log_prob)
+def _describe(run, failure):
+    return (
+        f"warning: member {failure['member']} ({member_names(run)[failure['member']]}) is frozen: not finite at step "
+        f"{failure['step']} ({failure['cause']}); the others go on"
+    )
 
 
-def _evaluate_members(
-    run: Run, policy: Callable[[PyTree], Conditional], params: PyTree, seeds: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Metrics ``[S]`` in one program, of the policies that ``params`` (leaves ``[S]``) stand for."""
-
-    def one(params, seed, fold):
-        key = jax.random.fold_in(jax.random.key(_EVALUATION_SEED), seed)
-        heldout, mask = jax.tree.map(
-            lambda leaf: jnp.asarray(leaf)[fold], (run.dataset.heldout, run.dataset.heldout_mask)
-        )
-        return run.task.evaluate(key, policy(params), heldout, mask, run.config.evaluation)
-
-    together = min(choose_members_per_step(run.config, len(seeds), jax.devices()[:1]), _MOST_TOGETHER)
-    metrics = jax.jit(map_members(one, together))(params, seeds, seeds % run.dataset.num_folds)
-    return {name: np.asarray(values, np.float64) for name, values in metrics.items()}
-
-
-def _figure_arrays(run: Run, params: PyTree) -> dict[str, np.ndarray]:
-    """What figures are drawn from: demonstrations, samples of the first members, landscape and mixture of the first one."""
-    spec, method = run.task.spec, run.method
-    low, high = np.asarray(spec.obs_low), np.asarray(spec.obs_high)
-    obs = jnp.asarray(np.linspace(low, high, 100 if np.any(high > low) else 1), jnp.float32)
-    per_input = 20 if obs.shape[0] > 1 else 1000
-    few = jax.tree.map(lambda leaf: leaf[:_FIGURE_MEMBERS], params)
-    keys = jax.random.split(jax.random.key(_FIGURE_SEED), min(_FIGURE_MEMBERS, len(run.members)))
-    samples = jax.jit(jax.vmap(lambda key, one: method.sample(key, one, obs, per_input)))(keys, few)
-    demonstrations = jax.tree.map(lambda leaf: leaf[0], run.dataset.train)
-    if run.dataset.num_folds > 1:  # members train on different rows: show all
-        heldout = jax.tree.map(lambda leaf: leaf[0][run.dataset.heldout_mask[0]], run.dataset.heldout)
-        demonstrations = jax.tree.map(lambda *parts: np.concatenate(parts), demonstrations, heldout)
-    arrays = {"train_obs": demonstrations.obs, "train_action": demonstrations.action, "obs": obs, "samples": samples}
-    first = jax.tree.map(lambda leaf: leaf[0], params)
-    grid, _ = divergences.action_grid(spec, 200 if spec.action_dim == 1 else 100)
-    actions = jnp.broadcast_to(grid[:, None], (grid.shape[0], obs.shape[0], spec.action_dim))
-    if method.energy:
-        arrays |= {"actions": grid, "energy": jax.jit(method.energy)(first, obs, actions)}
-    if method.log_prob:
-        arrays |= {"actions": grid, "log_prob": jax.jit(method.log_prob)(first, obs, actions)}
-    if method.mixture:
-        arrays |= jax.jit(method.mixture)(first, obs)._asdict()
-    return {name: np.asarray(value) for name, value in arrays.items()}
+def member_names(run: Run) -> list[str]:
+    """Each member's seed, and the hyperparameters that vary."""
+    varied = [name for name, values in run.config.hyper.items() if len(values) > 1]
+    hyper = run.members.hyper
+    return [
+        member_name(seed, {name: float(getattr(hyper, name)[index]) for name in varied})
+        for index, seed in enumerate(run.members.seed)
+    ]
 
 
 class _Progress:

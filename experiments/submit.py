@@ -1,4 +1,4 @@
-"""Submit every unfinished run of a sweep as one job of an array to a Slurm cluster.
+"""Submit every program of a sweep that is not finished as one job of an array to a Slurm cluster.
 
     python -m experiments.submit --config=hyperbola --slurm=partition=gpu,gpus_per_node=1,time=60
 
@@ -12,20 +12,22 @@ import importlib.util
 import io
 import pathlib
 import shutil
-import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ebgan_mdn_jax import data
 from ebgan_mdn_jax.types import InputError, require
 from experiments import flags
-from experiments.config import ExperimentConfig, to_json
-from experiments.configs import CONFIGS
+from experiments.config import to_json
+from experiments.events import require_tensorboard
 from experiments.job import Job
+from experiments.plan import SELECTION, configs_from_flags, default_name, trained_as
+from experiments.provenance import command_line
 from experiments.report import OUTPUTS
 from experiments.workdir import Workdir, make_folder, refuse_strangers
 
-USED = (flags.CONFIG, flags.EXECUTOR, flags.SLURM, flags.WORKDIR, flags.DATA_DIR, *flags.TRAINING)
+_SELECTION = tuple(flag for flag in SELECTION if flag.name not in [other.name for other in flags.PROCESSES])
+USED = (*_SELECTION, flags.EXECUTOR, flags.SLURM, flags.WORKDIR, flags.DATA_DIR)
 FOLDER = ".submitit"  # of the jobs' logs and pickles, in the sweep's folder
 _LISTS = ("setup", "teardown", "srun_args")  # shell commands or arguments, one per --slurm
 _MOST_REQUEUES = 100  # of one job; each gets further than the one before
@@ -34,23 +36,30 @@ _YEAR_MINUTES = 365 * 24 * 60
 
 def main() -> None:
     """Submit, and tell how to follow the jobs."""
-    configs, default = _configs_from_flags()
-    directory = pathlib.Path(flags.WORKDIR.value or f"runs/{default}").expanduser().resolve()
+    configs = configs_from_flags()
+    if flags.TENSORBOARD.value:
+        require_tensorboard()
+    directory = pathlib.Path(flags.WORKDIR.value or f"runs/{default_name()}").expanduser().resolve()
     refuse_strangers(directory, (*configs, *OUTPUTS, "provenance.json"))
     executor = make_executor(flags.EXECUTOR.value, directory / FOLDER, flags.SLURM.value)
-    left = {name: c for name, c in configs.items() if not Workdir(directory / name).finished(to_json(c))}
-    for config in left.values():  # here, since jobs would all make the same data set, and may have no network
-        data.load(config.task_name, flags.DATA_DIR.value, config.data.num_demonstrations)
+    left = [name for name in configs if not Workdir(directory / name).finished(to_json(configs[name]))]
+    source = trained_as(configs)
+    programs: dict[str, list[str]] = {}
+    for name in left:
+        programs.setdefault(source[name], [source[name]]).extend({name} - {source[name]})
+    for name in programs:  # here, since jobs would all make the same data set, and may have no network
+        data.load(configs[name].task_name, flags.DATA_DIR.value, configs[name].data.num_demonstrations)
     make_folder(directory)
     data_dir = flags.DATA_DIR.value and str(pathlib.Path(flags.DATA_DIR.value).expanduser().resolve())
-    command = tuple(sys.argv)
+    common = (data_dir, flags.NUM_DEVICES.value, flags.TENSORBOARD.value)
+    command = tuple(command_line())
     jobs = submit(
         executor,
-        [Job(command, str(directory), name, c, data_dir, flags.NUM_DEVICES.value) for name, c in left.items()],
+        [Job(command, str(directory), tuple((n, configs[n]) for n in names), *common) for names in programs.values()],
     )
-    print(f"{len(configs) - len(left)} of {len(configs)} runs are finished; submitted {len(jobs)}")
-    for name, job_id in zip(left, jobs, strict=True):
-        print(f"  {name}: job {job_id}, log {directory / FOLDER}/{job_id}_0_log.out")
+    print(f"runs: {len(configs) - len(left)} of {len(configs)} finished, {len(left)} submitted; jobs: {len(jobs)}")
+    for names, job_id in zip(programs.values(), jobs, strict=True):
+        print(f"  {', '.join(names)}: job {job_id}, log {directory / FOLDER}/{job_id}_0_log.out")
     if jobs and flags.EXECUTOR.value == "slurm":
         array = jobs[0].partition("_")[0]
         print(
@@ -146,15 +155,6 @@ def submit(executor: Any, jobs: Sequence[Job]) -> list[str]:
         reasons = [line.removeprefix("sbatch: error: ") for line in str(error).splitlines() if line.strip()]
         raise InputError(f"Slurm refused the jobs: {'; '.join(reasons)}") from error
     return [job.job_id for job in submitted]
-
-
-def _configs_from_flags() -> tuple[dict[str, ExperimentConfig], str]:
-    """Configs by run name, and the name of the folder to keep them in."""
-    from experiments.sweep import _config
-
-    name = flags.CONFIG.value
-    require(name is not None, f"--config is missing: expected one of {', '.join(CONFIGS)}")
-    return {run.name: _config(run) for run in CONFIGS[name]}, name
 
 
 if __name__ == "__main__":

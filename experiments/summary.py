@@ -10,14 +10,19 @@ import io
 import json
 import math
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from ebgan_mdn_jax.methods import METHODS
+from ebgan_mdn_jax.tasks import TASKS
 from ebgan_mdn_jax.types import InputError, require
 
+MEMBER_COLUMNS = ("task", "run", "method", "seed", "hyper", "metric", "value")  # of members.csv
 CEILING = "exact sampler (ceiling)"
-STATISTICS = ("mean", "iqm", "median", "low", "high", "min", "max")
+STATISTICS = ("mean", "iqm", "median", "low", "high", "min", "max", "iqm_low", "iqm_high")
+_LATER = 2  # of the statistics, the last ones, which older tables and results lack
 
 
 class Run(NamedTuple):
@@ -29,7 +34,10 @@ class Run(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One metric of one run at one hyperparameter setting, over seeds; statistics are None where they are not finite."""
+    """One metric of one run at one hyperparameter setting, over seeds.
+
+    ``low`` and ``high`` are the interval of the mean. Statistics are None where they are not finite.
+    """
 
     task: str
     run: str
@@ -44,6 +52,8 @@ class Row(NamedTuple):
     high: float | None
     min: float | None
     max: float | None
+    iqm_low: float | None = None
+    iqm_high: float | None = None
 
 
 def load_runs(directory: str | pathlib.Path) -> tuple[list[Run], list[str]]:
@@ -92,19 +102,19 @@ def rows_csv(rows: Iterable[Row]) -> str:
 
 
 def read_rows(path: str | pathlib.Path) -> list[Row]:
-    """Rows of a ``table.csv``."""
+    """Rows of a ``table.csv``; one that was written before the interquartile mean had an interval is read too."""
     with open(path, newline="") as file:
         lines = list(csv.reader(file))
-    require(lines and tuple(lines[0]) == Row._fields, f"{path}: expected a CSV with columns {','.join(Row._fields)}")
+    known = (Row._fields, Row._fields[:-_LATER])
+    require(lines and tuple(lines[0]) in known, f"{path}: expected a CSV with columns {','.join(Row._fields)}")
     return [
         Row(*line[:5], int(line[5]) if line[5] else None, *(float(x) if x else None for x in line[6:]))
         for line in lines[1:]
     ]
 
 
-def members_csv(runs: Sequence[Run]) -> str:
-    """``members.csv``: every metric of every member, and its last training infos as "training/<info>"."""
-    lines = [("task", "run", "method", "seed", "hyper", "metric", "value")]
+def member_rows(runs: Sequence[Run]) -> Iterator[tuple]:
+    """Every metric of every member, and its last training infos as "training/<info>": run by run, metric by metric."""
     for run in runs:
         results = run.results
         hyper = [label(setting) for setting in settings(results)]
@@ -112,8 +122,12 @@ def members_csv(runs: Sequence[Run]) -> str:
         for metric, column in values.items():
             for member, setting, value in zip(results["members"], hyper, column, strict=True):
                 names = (results["task"], run.path.name, results["method"], member["seed"], setting)
-                lines.append((*names, metric, _finite(value)))
-    return _csv(lines)
+                yield *names, metric, _finite(value)
+
+
+def members_csv(runs: Sequence[Run]) -> str:
+    """``members.csv``: see `member_rows`."""
+    return _csv([MEMBER_COLUMNS, *member_rows(runs)])
 
 
 def group(members: Sequence[dict], hyper: dict) -> list[int]:
@@ -127,16 +141,51 @@ def settings(results: dict) -> list[dict]:
     return [{name: member["hyper"][name] for name in varied} for member in results["members"]]
 
 
-def run_label(task: str, method: str, run: str) -> str:
-    """A run among others of its method: the method, and what the folder's name adds to "task-method"."""
+def run_variant(task: str, method: str, run: str) -> str:
+    """What the name of a run's folder adds to "task-method"."""
     usual = f"{task}-{method}"
-    variant = run.removeprefix(usual).lstrip("-") if run.startswith(usual) else run
+    return run.removeprefix(usual).lstrip("-") if run.startswith(usual) else run
+
+
+def run_label(task: str, method: str, run: str) -> str:
+    """A run among others of its method: the method, and what the folder's name adds."""
+    variant = run_variant(task, method, run)
     return f"{method} ({variant})" if variant else method
+
+
+def line_name(task: str, method: str, run: str, hyper: str, several: bool) -> str:
+    """What a table calls a run at one setting: the method, with the run's label where ``several`` runs share it."""
+    name = run_label(task, method, run) if several else method
+    return f"{name}, {hyper}" if hyper else name
+
+
+def folds(task: str, seeds: Sequence[int]) -> np.ndarray:
+    """The fold that each seed's member holds out: the strata of statistics over the seeds."""
+    return np.asarray(seeds) % (TASKS[task].num_folds if task in TASKS else 1)
 
 
 def label(hyper: dict) -> str:
     """A hyperparameter setting in words."""
     return ", ".join(f"{name}={value:g}" for name, value in hyper.items())
+
+
+def member_name(seed: int, setting: dict) -> str:
+    """A member in words: its seed, and the hyperparameters that vary."""
+    return ", ".join(filter(None, (f"seed {seed}", label(setting))))
+
+
+def frozen_members(run: Run) -> str:
+    """Which members of a run became non-finite and so have no metrics, when and why; empty if all are sound."""
+    failures, varied = run.results.get("failures", ()), settings(run.results)
+    if not failures:
+        return ""
+    each = [
+        f"{member_name(failure['seed'], varied[failure['member']])} at step {failure['step']} ({failure['cause']})"
+        for failure in failures
+    ]
+    return (
+        f"{run.path.name}: {len(each)} of {len(varied)} members became non-finite and were frozen: {'; '.join(each)}."
+    )
 
 
 def _load_run(path: pathlib.Path) -> Run:
@@ -164,7 +213,8 @@ def _load_run(path: pathlib.Path) -> Run:
 
 
 def _statistics(values: dict) -> list[float | None]:
-    return [_finite(values[name]) for name in STATISTICS]
+    always, later = STATISTICS[:-_LATER], STATISTICS[-_LATER:]
+    return [_finite(values[name]) for name in always] + [_finite(values.get(name)) for name in later]
 
 
 def _finite(value: float | None) -> float | None:

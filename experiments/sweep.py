@@ -1,49 +1,87 @@
 """Train and evaluate every run of a sweep, skipping finished ones, and write one report.
 
     python -m experiments.sweep --config=quickstart
+    python -m experiments.sweep --method=ebgan_mdn --seeds=16 --grid=hyper.energy_weight=0,1,10 --grid=method.num_negatives=8,32
 
-Flags given beside ``--config`` (``--seeds``, ``--steps``, ``--set``, ...) apply to every run and must be valid for every run. Killed and
-started again, the same command goes on where it was.
+The plan is printed first; ``--dry_run`` stops there. Flags given beside ``--config`` (``--seeds``, ``--steps``, ``--set``, ...) apply to
+every run and must be valid for every run. Killed and started again, the same command goes on where it was; several workers may be given
+the same command and folder and share the runs.
 """
 
 import pathlib
+import time
 
-from ebgan_mdn_jax.types import InputError, require
-from experiments import flags
-from experiments.config import ExperimentConfig, make_config
-from experiments.configs import CONFIGS, RunSpec
+from experiments import flags, processes
+from experiments.config import to_json
+from experiments.events import require_tensorboard
+from experiments.plan import SELECTION, compile_plan, configs_from_flags, default_name
 from experiments.provenance import record
 from experiments.report import OUTPUTS, report
 from experiments.run import train
 from experiments.tables import markdown_tables
-from experiments.workdir import make_folder, refuse_strangers
+from experiments.workdir import InUse, Workdir, make_folder, owned, refuse_strangers
 
-USED = (flags.CONFIG, flags.WORKDIR, flags.DATA_DIR, *flags.TRAINING)
+USED = (*SELECTION, flags.WORKDIR, flags.DATA_DIR, flags.DRY_RUN)
+_POLL_SECONDS = 5
 
 
 def main() -> None:
-    """Run the sweep and report."""
-    name = flags.CONFIG.value
-    require(name is not None, f"--config is missing: expected one of {', '.join(CONFIGS)}")
-    directory = pathlib.Path(flags.WORKDIR.value or f"runs/{name}").expanduser().resolve()
-    configs = {run.name: _config(run) for run in CONFIGS[name]}
+    """Plan, run what is left, and report."""
+    configs = configs_from_flags()
+    if flags.TENSORBOARD.value:
+        require_tensorboard()
+    directory = pathlib.Path(flags.WORKDIR.value or f"runs/{default_name()}").expanduser().resolve()
     refuse_strangers(directory, (*configs, *OUTPUTS, "provenance.json"))
-    make_folder(directory)
-    record(directory)
-    for number, (run_name, config) in enumerate(configs.items(), start=1):
-        print(f"[{number}/{len(configs)}] {run_name}, {config.num_seeds} seeds", flush=True)
-        train(config, directory / run_name, flags.DATA_DIR.value, flags.NUM_DEVICES.value)
-    print(markdown_tables(directory))
-    print(f"report: {report(directory)}")
+    if not flags.DRY_RUN.value:
+        processes.first_decides(lambda: make_folder(directory))
+
+    def finished(name):
+        return bool(processes.first_decides(lambda: Workdir(directory / name).finished(to_json(configs[name]))))
+
+    plan = compile_plan(configs, finished, flags.DATA_DIR.value, flags.NUM_DEVICES.value, processes.log)
+    if flags.DRY_RUN.value:
+        return
+    processes.first_decides(lambda: record(directory))
+    _run_all(configs, plan, directory)
+    processes.log(markdown_tables(directory))
+    processes.first_decides(lambda: _report(directory))
 
 
-def _config(run: RunSpec) -> ExperimentConfig:
-    num_seeds = flags.SEEDS.value if flags.SEEDS.present else run.num_seeds
+def _run_all(configs, plan, directory):
+    """Run what is left; what other workers do in the meantime is waited for, and taken over if they die."""
+    left, told = [name for name in configs if name in plan.programs or name in plan.borrowed], set()
+    while left:
+        for name in list(left):
+            source = plan.borrowed.get(name)
+            if source in left:
+                continue
+            if name not in told:
+                processes.log(f"[{list(configs).index(name) + 1}/{len(configs)}] {name}")
+            try:
+                train(
+                    configs[name],
+                    directory / name,
+                    flags.DATA_DIR.value,
+                    log=processes.log,
+                    program=plan.programs.get(name),
+                    trained_in=directory / source if source else None,
+                    tensorboard=flags.TENSORBOARD.value,
+                )
+                left.remove(name)
+            except InUse as error:
+                if name not in told:
+                    processes.log(str(error))
+                told.add(name)
+        if left:
+            time.sleep(_POLL_SECONDS)
+
+
+def _report(directory: pathlib.Path) -> None:
     try:
-        overrides = [*run.overrides, *flags.overrides()]
-        return make_config(run.task, run.method, num_seeds, flags.FIRST_SEED.value, overrides)
-    except InputError as error:
-        raise InputError(f"run {run.name}: {error}") from error
+        with owned(directory):
+            print(f"report: {report(directory)}")
+    except InUse:
+        print(f"another worker writes the report of {directory}")
 
 
 if __name__ == "__main__":

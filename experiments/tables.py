@@ -2,10 +2,10 @@
 
 import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from experiments.summary import CEILING, Row, Run, load_runs, run_label, summarize
+from experiments.summary import CEILING, Row, Run, line_name, load_runs, summarize
 
 # By the part of a metric's name before "@" or "[": which way is better (0: neither), and what it is. Columns keep this order.
 METRICS = {
@@ -22,7 +22,7 @@ METRICS = {
 
 
 class Cell(NamedTuple):
-    """What a table shows of a `Row`; ``best``: better than every other row, and no interval overlaps."""
+    """What a table shows of a number; ``best``: it is set in bold, for the reason that the table's caption gives."""
 
     value: str
     interval: str
@@ -41,8 +41,62 @@ class Table(NamedTuple):
 
 
 def tables(rows: Sequence[Row]) -> list[Table]:
-    """One table per task, a line per run and setting; the ceiling comes last."""
-    return [_table(task, [row for row in rows if row.task == task]) for task in dict.fromkeys(row.task for row in rows)]
+    """One table of means per task, a line per run and setting; the ceiling comes last."""
+    return [
+        make_table(task, [row for row in rows if row.task == task], "mean")
+        for task in dict.fromkeys(row.task for row in rows)
+    ]
+
+
+def make_table(title: str, rows: Sequence[Row], statistic: str) -> Table:
+    """One table of all rows: a line per run and setting, showing the "mean" or the "iqm" with its interval."""
+    by_line = {}
+    for row in rows:
+        by_line.setdefault((row.method == CEILING, row.method, row.run, row.hyper), {})[row.metric] = row
+    lines = sorted(by_line, key=lambda line: line[0])  # the ceiling last, the rest as they came
+    metrics = in_order(row.metric for row in rows if row.method != CEILING)
+    columns = [
+        _column([by_line[line].get(metric) for line in lines], direction(metric), statistic) for metric in metrics
+    ]
+    runs_of = {line[1]: len({other[2] for other in lines if other[1] == line[1]}) for line in lines}
+    seeds = [max((row.num_seeds or 0 for row in by_line[line].values()), default=0) for line in lines]
+    same = len({count for line, count in zip(lines, seeds, strict=True) if not line[0]}) == 1
+    names = []
+    for (ceiling, method, run, hyper), count in zip(lines, seeds, strict=True):
+        name = line_name(title, method, run, hyper, runs_of[method] > 1)
+        names.append(name if ceiling or same else f"{name}, n={count}")
+    many = "s" if not same or seeds[0] != 1 else ""
+    word = {"mean": "mean", "iqm": "interquartile mean"}[statistic]
+    caption = (
+        f"{word.capitalize()} over {f'n={seeds[0]}' if same else 'n'} seed{many} [95 % bootstrap interval of the {word}]. "
+        f"\u2191 higher is better, \u2193 lower. Bold: the best {word} of its column, if its interval overlaps that of no other row but "
+        "the ceiling. \u2013: the method has no such metric."
+    )
+    kinds = dict.fromkeys(map(kind, metrics))
+    legend = [f"{name}: {METRICS[name][1]}" for name in kinds if name in METRICS]
+    cells = [list(line) for line in zip(*columns, strict=True)]
+    return Table(title, header(metrics), list(zip(names, cells, strict=True)), caption, legend)
+
+
+def kind(metric: str) -> str:
+    """The key of a metric in `METRICS`."""
+    return metric.split("@")[0].split("[")[0]
+
+
+def direction(metric: str) -> int:
+    """1 if higher is better, -1 if lower, 0 if neither."""
+    return METRICS.get(kind(metric), (0, ""))[0]
+
+
+def in_order(metrics: Iterable[str]) -> list[str]:
+    """Each metric once, in the order of `METRICS`, unknown ones last."""
+    order = list(METRICS)
+    return sorted(dict.fromkeys(metrics), key=lambda m: order.index(kind(m)) if kind(m) in order else len(order))
+
+
+def header(metrics: Iterable[str]) -> list[str]:
+    """Column headers of a table: each metric with an arrow that says which way is better."""
+    return ["method", *(metric + {1: " \u2191", -1: " \u2193", 0: ""}[direction(metric)] for metric in metrics)]
 
 
 def markdown_tables(source: str | pathlib.Path | Sequence[Row]) -> str:
@@ -50,11 +104,7 @@ def markdown_tables(source: str | pathlib.Path | Sequence[Row]) -> str:
     rows = summarize(load_runs(source)[0]) if isinstance(source, str | pathlib.Path) else source
     parts, legends = [], {}
     for table in tables(rows):
-        lines = [
-            [name, *(f"**{c.value}** {c.interval}" if c.best else f"{c.value} {c.interval}".strip() for c in cells)]
-            for name, cells in table.rows
-        ]
-        parts.append(f"### {table.task}\n\n{markdown_table(table.header, lines)}\n\n{table.caption}\n")
+        parts.append(f"### {table.task}\n\n{markdown(table)}")
         legends |= dict.fromkeys(table.legend)
     return "\n".join(parts) + f"\nColumns: {'; '.join(legends)}.\n"
 
@@ -62,6 +112,15 @@ def markdown_tables(source: str | pathlib.Path | Sequence[Row]) -> str:
 def results_table(results: dict[str, Any]) -> str:
     """The table of one run from what its ``results.json`` holds."""
     return markdown_tables(summarize([Run(pathlib.Path(), results, "")]))
+
+
+def markdown(table: Table) -> str:
+    """One table and its caption as GitHub Markdown."""
+    lines = [
+        [name, *(f"**{c.value}** {c.interval}" if c.best else f"{c.value} {c.interval}".strip() for c in cells)]
+        for name, cells in table.rows
+    ]
+    return f"{markdown_table(table.header, lines)}\n\n{table.caption}\n"
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -80,73 +139,62 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([render(lines[0]), render(rule), *map(render, lines[1:])])
 
 
-def _table(task: str, rows: Sequence[Row]) -> Table:
-    by_line = {}
-    for row in rows:
-        by_line.setdefault((row.method == CEILING, row.method, row.run, row.hyper), {})[row.metric] = row
-    lines = sorted(by_line, key=lambda line: line[0])  # the ceiling last, the rest as they came
-    order = list(METRICS)
-    metrics = list(dict.fromkeys(row.metric for row in rows if row.method != CEILING))
-    metrics.sort(key=lambda metric: order.index(_kind(metric)) if _kind(metric) in order else len(order))
-    columns = []
-    for metric in metrics:
-        column = [by_line[line].get(metric) for line in lines]
-        columns.append(_column(column, METRICS.get(_kind(metric), (0, ""))[0]))
-
-    runs_of = {line[1]: len({other[2] for other in lines if other[1] == line[1]}) for line in lines}
-    seeds = [max((row.num_seeds or 0 for row in by_line[line].values()), default=0) for line in lines]
-    same = len({count for line, count in zip(lines, seeds, strict=True) if not line[0]}) == 1
-    names = []
-    for (ceiling, method, run, hyper), count in zip(lines, seeds, strict=True):
-        name = run_label(task, method, run) if runs_of[method] > 1 else method
-        name += f", {hyper}" if hyper else ""
-        names.append(name if ceiling or same else f"{name}, n={count}")
-    many = "s" if not same or seeds[0] != 1 else ""
-    arrows = {1: " \u2191", -1: " \u2193", 0: ""}
-    header = ["method", *(m + arrows[METRICS.get(_kind(m), (0, ""))[0]] for m in metrics)]
-    caption = (
-        f"Mean over {f'n={seeds[0]}' if same else 'n'} seed{many} [95 % bootstrap interval of the mean]. \u2191 higher is better, "
-        "\u2193 lower. Bold: the best mean of its column, if its interval overlaps that of no other row but the ceiling. "
-        "\u2013: the method has no such metric."
-    )
-    kinds = dict.fromkeys(map(_kind, metrics))
-    legend = [f"{kind}: {METRICS[kind][1]}" for kind in kinds if kind in METRICS]
-    return Table(task, header, list(zip(names, map(list, zip(*columns, strict=True)), strict=True)), caption, legend)
-
-
-def _kind(metric: str) -> str:
-    return metric.split("@")[0].split("[")[0]
-
-
-def _column(column: Sequence[Row | None], direction: int) -> list[Cell]:
+def _column(column: Sequence[Row | None], better: int, statistic: str) -> list[Cell]:
     """Cells of one metric, all with the digits that its typical interval supports."""
-    rows = [row for row in column if row is not None and row.mean is not None and row.method != CEILING]
-    widths = sorted(row.high - row.low for row in rows if row.low is not None and row.high > row.low)
-    largest = max((abs(row.mean) for row in rows), default=0)
+    entries = [None if row is None else _entry(row, statistic) for row in column]
+    ranked = [
+        entry
+        for row, entry in zip(column, entries, strict=True)
+        if row is not None and entry.value is not None and row.method != CEILING
+    ]
+    widths = sorted(entry.high - entry.low for entry in ranked if entry.low is not None and entry.high > entry.low)
+    largest = max((abs(entry.value) for entry in ranked), default=0)
     size = max(widths[len(widths) // 2] if widths else 0.1 * largest, 0.01 * largest)
     digits = min(6, max(0, 1 - math.floor(math.log10(size)))) if size > 0 else 1
-    best = _best([row for row in rows if row.method != CEILING], direction)
-    return [_cell(row, digits, row is not None and row is best) for row in column]
+    best = _best(ranked, better)
+    return [_cell(entry, digits, entry is not None and entry is best) for entry in entries]
 
 
-def _best(rows: Sequence[Row], direction: int) -> Row | None:
-    """The row whose interval lies beyond those of all others, if there is one."""
-    if not direction or len(rows) < 2 or any(row.low is None for row in rows):
+class _Entry(NamedTuple):
+    """What a cell is made of: the statistic shown with its interval, and what its details list as (name, value, low, high)."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    others: tuple[tuple[str, float | None, float | None, float | None], ...]
+
+
+def _entry(row: Row, statistic: str) -> _Entry:
+    mean = ("mean", row.mean, row.low, row.high)
+    middle = ("interquartile mean", row.iqm, row.iqm_low, row.iqm_high)
+    shown, other = (mean, middle) if statistic == "mean" else (middle, mean)
+    plain = (("median", row.median), ("min", row.min), ("max", row.max))
+    return _Entry(*shown[1:], (other, *((name, value, None, None) for name, value in plain)))
+
+
+def _best(entries: Sequence[_Entry], better: int) -> _Entry | None:
+    """The entry whose interval lies beyond those of all others, if there is one."""
+    if not better or len(entries) < 2 or any(entry.low is None for entry in entries):
         return None
-    best, *others = sorted(rows, key=lambda row: -direction * row.mean)
-    clear = all(best.low > row.high if direction > 0 else best.high < row.low for row in others)
+    best, *others = sorted(entries, key=lambda entry: -better * entry.value)
+    clear = all(best.low > entry.high if better > 0 else best.high < entry.low for entry in others)
     return best if clear else None
 
 
-def _cell(row: Row | None, digits: int, best: bool) -> Cell:
+def _cell(entry: _Entry | None, digits: int, best: bool) -> Cell:
     def number(value):
         return f"{round(value, digits) + 0.0:.{digits}f}"  # + 0.0: no negative zero
 
-    if row is None:
+    def interval(low, high):
+        return "" if low is None else f"[{number(low)}, {number(high)}]"
+
+    if entry is None:
         return Cell("\u2013", "", "", False)
-    if row.mean is None:
+    if entry.value is None:
         return Cell("not finite", "", "not a finite number for at least one seed", False)
-    interval = "" if row.low is None else f"[{number(row.low)}, {number(row.high)}]"
-    shown = (("interquartile mean", row.iqm), ("median", row.median), ("min", row.min), ("max", row.max))
-    details = ", ".join(f"{name} {number(value)}" for name, value in shown if value is not None)
-    return Cell(number(row.mean), interval, details, best)
+    details = ", ".join(
+        f"{name} {number(value)} {interval(low, high)}".strip()
+        for name, value, low, high in entry.others
+        if value is not None
+    )
+    return Cell(number(entry.value), interval(entry.low, entry.high), details, best)

@@ -5,8 +5,9 @@
 Killed at any moment and started again, the same command goes on and ends with the same ``results.json``.
 """
 
-from experiments import flags
+from experiments import flags, processes
 from experiments.config import make_config
+from experiments.events import require_tensorboard
 from experiments.run import train
 from experiments.tables import results_table
 
@@ -19,8 +20,17 @@ def main() -> None:
         flags.TASK.value, flags.METHOD.value, flags.SEEDS.value, flags.FIRST_SEED.value, flags.overrides()
     )
     workdir = flags.WORKDIR.value or f"runs/{config.task_name}-{config.method_name}"
-    results = train(config, workdir, flags.DATA_DIR.value, flags.NUM_DEVICES.value)
-    print(results_table(results))
+    if flags.TENSORBOARD.value:
+        require_tensorboard()
+    results = train(
+        config,
+        workdir,
+        flags.DATA_DIR.value,
+        flags.NUM_DEVICES.value,
+        processes.log,
+        tensorboard=flags.TENSORBOARD.value,
+    )
+    processes.log(results_table(results))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pathlib
+import shutil
 import tempfile
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -53,19 +54,15 @@ class Workdir:
           InputError: if it cannot be written, holds something else, or is lost to another process before the context ends.
         """
         make_folder(self.path)
-        try:
-            with claims.claimed(self.path) as claim:
-                self._check(config)
-                if not self.config.exists():
-                    write_json(self.config, config)
-                self._claim = claim
-                try:
-                    yield
-                finally:
-                    self._claim = None
-        except claims.ClaimError as error:
-            kind = InUse if isinstance(error, claims.InUse) else InputError
-            raise kind(f"workdir {self.path} {error}") from error
+        with owned(self.path) as claim:
+            self._check(config)
+            if not self.config.exists():
+                write_json(self.config, config)
+            self._claim = claim
+            try:
+                yield
+            finally:
+                self._claim = None
 
     def check_claim(self) -> None:
         """To be called before each write of who owns the folder: raises within `claimed` if it is lost, else does nothing."""
@@ -88,6 +85,24 @@ class Workdir:
             "give another --workdir or the same settings",
         )
 
+    def adopt(self, other: "Workdir") -> None:
+        """Take over what another folder's finished run trained.
+
+        Raises:
+          InputError: if that is not there any more.
+        """
+        require(
+            other.checkpoints.is_dir() and other.metrics.is_file(),
+            f"{other.path} is finished but its checkpoints are gone: delete its results.json, so that it trains again",
+        )
+        self.check_claim()
+        copy = self.path / "checkpoints.tmp"
+        for leftover in (copy, self.checkpoints):
+            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.copyfile(other.metrics, self.metrics)
+        shutil.copytree(other.checkpoints, copy)
+        os.replace(copy, self.checkpoints)
+
     def keep_metrics_until(self, step: int) -> None:
         """Drop logged rows after ``step``: a resumed run logs them again."""
         self.check_claim()
@@ -109,6 +124,22 @@ class Workdir:
             except json.JSONDecodeError:
                 continue
         return rows
+
+
+@contextlib.contextmanager
+def owned(path: pathlib.Path) -> Iterator[claims.Claim]:
+    """Own a folder, as `claims.claimed` does, with errors for people.
+
+    Raises:
+      InUse: if another process owns it.
+      InputError: if it cannot be claimed, or is lost.
+    """
+    try:
+        with claims.claimed(path) as claim:
+            yield claim
+    except claims.ClaimError as error:
+        kind = InUse if isinstance(error, claims.InUse) else InputError
+        raise kind(f"workdir {path} {error}") from error
 
 
 def make_folder(path: pathlib.Path) -> None:

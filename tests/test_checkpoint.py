@@ -40,10 +40,10 @@ def test_round_trip_is_bitwise_and_the_newest_wins(saved):
         params = checkpoint.restore_params(manager, 6, abstract_of(), DEVICE)
     expected = states_of()
     assert type(restored) is type(expected)
-    chex.assert_trees_all_equal(restored.params, expected.params)
-    chex.assert_trees_all_equal(params, expected.params)
-    chex.assert_trees_all_equal(restored.opt_state, expected.opt_state)
-    np.testing.assert_array_equal(jax.random.key_data(restored.key), jax.random.key_data(expected.key))
+    chex.assert_trees_all_equal(restored.train.params, expected.train.params)
+    chex.assert_trees_all_equal(params, expected.train.params)
+    chex.assert_trees_all_equal(restored.train.opt_state, expected.train.opt_state)
+    np.testing.assert_array_equal(jax.random.key_data(restored.train.key), jax.random.key_data(expected.train.key))
 
 
 def test_params_alone_suffice_for_evaluation(saved):
@@ -53,7 +53,7 @@ def test_params_alone_suffice_for_evaluation(saved):
     shutil.rmtree(saved / "6" / "rest")
     with checkpoint.open_manager(saved) as manager:
         params = checkpoint.restore_params(manager, 6, abstract_of(), DEVICE)
-    chex.assert_trees_all_equal(params, states_of().params)
+    chex.assert_trees_all_equal(params, states_of().train.params)
 
 
 @pytest.mark.parametrize(

@@ -312,3 +312,16 @@ def test_an_edited_task_does_not_meet_the_rows_of_the_old_one(tmp_path, monkeypa
     assert np.all(data.load("lines", tmp_path, num_demonstrations=3).train.action == 1)
     monkeypatch.undo()
     np.testing.assert_array_equal(data.load("lines", tmp_path, num_demonstrations=3).train.obs, before.train.obs)
+
+
+def test_data_that_another_process_prepares_at_the_same_time_are_used(tmp_path, monkeypatch):
+    from ebgan_mdn_jax.data import builders
+
+    prepare = builders.Demonstrations.download_and_prepare
+
+    def overtaken(builder):
+        prepare(builder)
+        raise FileExistsError("Destination already exists")
+
+    monkeypatch.setattr(builders.Demonstrations, "download_and_prepare", overtaken)
+    assert data.load("hyperbola", str(tmp_path), 8).train.obs.shape == (1, 8, 1)

@@ -1,11 +1,11 @@
-"""Coverage on hand-made arrays, divergences against closed forms and SciPy, statistics over seeds."""
+"""Coverage on hand-made arrays, divergences against closed forms and SciPy."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
 
-from ebgan_mdn_jax.evaluation import coverage, divergences, statistics
+from ebgan_mdn_jax.evaluation import coverage, divergences
 from ebgan_mdn_jax.types import Spec
 
 # Two observations: modes at 0 and 1, and a single mode at 5 with an empty slot at 7.
@@ -136,36 +136,3 @@ def test_w1_quantile_is_the_least_point_that_reaches_its_level(samples, expected
     log_true = jnp.asarray([[0.0], [0.0]])
     value = divergences.wasserstein_1d(jnp.asarray(samples)[:, None], jnp.asarray([0.0, 1.0]), log_true)
     assert float(value) == pytest.approx(expected)
-
-
-def test_summary_by_hand():
-    result = statistics.summarize(np.asarray([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 99.0]))
-    assert result["mean"] == pytest.approx(15.0)
-    assert result["median"] == pytest.approx(3.5)
-    assert result["iqm"] == pytest.approx(np.mean([2, 3, 4, 5]))  # the outlier does not count
-    assert (result["min"], result["max"]) == (0.0, 99.0)
-    assert result["low"] < result["mean"] < result["high"]
-
-
-def test_summary_interval_agrees_with_the_central_limit():
-    values = np.random.default_rng(0).normal(3.0, 2.0, size=400)
-    result = statistics.summarize(values)
-    half = 1.96 * values.std() / 20
-    assert result["low"] == pytest.approx(values.mean() - half, abs=0.1 * half)
-    assert result["high"] == pytest.approx(values.mean() + half, abs=0.1 * half)
-    assert statistics.summarize(values) == result  # no hidden randomness
-
-
-def test_summary_of_one_seed_has_no_interval():
-    result = statistics.summarize(np.asarray([2.5]))
-    assert np.isnan(result["low"]) and np.isnan(result["high"])
-    assert {result[name] for name in ("mean", "iqm", "median", "min", "max")} == {2.5}
-
-
-def test_summary_of_equal_seeds_is_the_point():
-    assert set(statistics.summarize(np.full(5, 100.0)).values()) == {100.0}
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_diverged_seed_makes_every_statistic_nan(bad):
-    assert all(np.isnan(v) for v in statistics.summarize(np.asarray([1.0, bad, 2.0])).values())

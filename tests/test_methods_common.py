@@ -15,7 +15,7 @@ from ebgan_mdn_jax.methods.base import in_data_units
 from ebgan_mdn_jax.methods.generator import GeneratorConfig
 from ebgan_mdn_jax.normalization import Normalization, identity
 from ebgan_mdn_jax.tasks import TASKS
-from ebgan_mdn_jax.training import loop, members
+from ebgan_mdn_jax.training import devices, loop, members
 from ebgan_mdn_jax.types import Batch, Horizon, InputError, Spec
 
 SPEC = Spec((-1.0,), (1.0,), (-2.0, -1.0), (2.0, 1.0))
@@ -44,9 +44,9 @@ def train(method, seeds, num_steps, members_per_step, dtype=np.float32):
     """Final states and infos of ``seeds``, trained side by side on the toy batch."""
     group = members.make_members(method, seeds, dtype=dtype)
     chunk = loop.make_chunk(method, batch_size=8, members_per_step=members_per_step)
-    states = members.init_states(method, group.seed, loop.state_sharding(jax.devices()[:1]))
+    states = members.init_states(method, group.seed, devices.make_layout().members)
     data = Batch(*(x[None] for x in batch(dtype)))
-    return chunk(states, group.hyper, np.zeros(len(group), np.int32), data, np.int32(num_steps))
+    return chunk(states, group.hyper, np.zeros(group.size, np.int32), data, np.int32(num_steps))
 
 
 def assert_equal(a, b):
@@ -123,10 +123,10 @@ def test_training_learns_and_depends_on_the_seed(module):
     method = make(module)
     start = members.init_states(method, np.asarray([0, 1]))
     states, info = train(method, [0, 1], 40, 1)
-    name = "mse" if "mse" in info._fields else "nll"
-    first = jax.vmap(lambda state: method.step(state, batch(), method.hyper)[1])(start)
+    name = method.losses[0]
+    first = jax.vmap(lambda state: method.step(state, batch(), method.hyper)[1])(start.train)
     assert np.all(getattr(info, name) < getattr(first, name))
-    one, two = (jax.tree.map(lambda x, i=i: x[i], states.params) for i in (0, 1))
+    one, two = (jax.tree.map(lambda x, i=i: x[i], states.train.params) for i in (0, 1))
     with pytest.raises(AssertionError):
         assert_equal(one, two)
 
@@ -160,7 +160,7 @@ def test_cutting_the_chunks_elsewhere_changes_nothing(module):
     whole, _ = train(method, [0], 12, 1)
     group = members.make_members(method, [0])
     chunk = loop.make_chunk(method, batch_size=8)
-    states = members.init_states(method, group.seed, loop.state_sharding(jax.devices()[:1]))
+    states = members.init_states(method, group.seed, devices.make_layout().members)
     for steps in (5, 1, 6):
         data = Batch(*(x[None] for x in batch()))
         states, _ = chunk(states, group.hyper, np.zeros(1, np.int32), data, np.int32(steps))
@@ -174,16 +174,18 @@ def test_vectorised_member_equals_its_solo_run_in_float64(module):
         method = make(module)
         together, _ = train(method, range(16), 50, 16, np.float64)
         alone, _ = train(method, [11], 50, 1, np.float64)
-        leaves = jax.tree.leaves(alone.params)
+        leaves = jax.tree.leaves(alone.train.params)
         assert all(leaf.dtype == jnp.float64 for leaf in leaves)
-        chex.assert_trees_all_close(jax.tree.map(lambda x: x[11:12], together.params), alone.params, atol=1e-8, rtol=0)
+        chex.assert_trees_all_close(
+            jax.tree.map(lambda x: x[11:12], together.train.params), alone.train.params, atol=1e-8, rtol=0
+        )
 
 
 def test_new_hyperparameters_and_lengths_compile_nothing(module):
     method = make(module)
     group = members.make_members(method, [0, 1])
     chunk = loop.make_chunk(method, batch_size=8)
-    sharding = loop.state_sharding(jax.devices()[:1])
+    sharding = devices.make_layout().members
     data = jax.device_put(Batch(*(x[None] for x in batch())))
     states = members.init_states(method, group.seed, sharding)
     states, _ = chunk(states, group.hyper, np.zeros(2, np.int32), data, np.int32(2))

@@ -151,3 +151,28 @@ def test_curves_show_members_and_medians(num_groups):
     np.testing.assert_allclose(lines[2].get_ydata(), [0.5, 2, 2.5, np.nan])
     assert len(figure.legends) == (num_groups > 1)
     plotting.png(figure, dpi=50)
+
+
+def test_profiles_are_steps_that_hold_between_thresholds():
+    nothing = np.full(3, np.nan)
+    lines = {"mdn": (np.array([1.0, 0.5, 0.25]), nothing, nothing)}
+    banded = {"mdn": (np.array([0.0, 0.5, 1.0]), np.array([0.0, 0.3, 1.0]), np.array([0.0, 0.8, 1.0]))}
+    thresholds = np.array([0.01, 0.5, 2.0])
+    figure = plotting.profiles_figure(
+        [
+            plotting.Profile("tmc", 1, thresholds, lines),
+            plotting.Profile("kl", -1, thresholds, banded | {"bc": banded["mdn"]}),
+            plotting.Profile("w1", -1, np.array([-1.0, 0.0, 1.0]), banded),
+            plotting.Profile("nll", -1, np.array([-1.0, 0.0, 1.0]), banded),
+        ]
+    )
+    tmc, kl, w1, *rest = figure.axes
+    assert [ax.get_title() for ax in figure.axes[:4]] == ["tmc", "kl", "w1", "nll"] and not rest[-1].axison
+    # As many reach 0.3 as reach 0.5 where higher is better, as reach 0.01 where lower is.
+    assert tmc.lines[0].get_drawstyle() == "steps-pre" and kl.lines[0].get_drawstyle() == "steps-post"
+    np.testing.assert_array_equal(kl.lines[0].get_ydata(), [0, 0.5, 1])
+    assert (kl.get_xscale(), w1.get_xscale()) == ("log", "linear")
+    assert kl.lines[0].get_color() == w1.lines[0].get_color() != kl.lines[1].get_color()
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["mdn", "bc"]
+    top = kl.collections[0].get_paths()[0].vertices[:, 1].max()
+    assert top == 1.0 and plotting.png(figure).startswith(b"\x89PNG")

@@ -4,9 +4,12 @@ import json
 import sys
 
 import pytest
+from test_run import call
 
+from ebgan_mdn_jax.evaluation import statistics
 from ebgan_mdn_jax.types import InputError
 from experiments import provenance, publish
+from experiments.summary import CEILING, STATISTICS, read_rows
 
 
 @pytest.fixture
@@ -54,6 +57,35 @@ def test_reference_numbers_stand_beside_ours(sweep):
     assert "0.4 (0.25 to 0.75)" in publish.README.read_text()
 
 
+def test_recomputing_takes_the_values_of_every_seed(sweep, capsys):
+    """From a table without intervals of the interquartile mean, written with seeds in any order, to one with them."""
+    values = {0: 0.4, 2: 0.25, 1: 0.85}
+    (sweep / "members.csv").write_text(
+        "task,run,method,seed,hyper,metric,value\n"
+        + "".join(f"lines,lines-mdn,mdn,{seed},,kl,{value}\n" for seed, value in values.items())
+        + "lines,lines-mdn,mdn,0,,training/nll,7\n"
+    )
+    ceiling = f"lines,,{CEILING},,kl,,0.0,0.0,0.0,0.0,0.0,0.0,0.0\n"
+    (sweep / "table.csv").write_text((sweep / "table.csv").read_text() + ceiling)
+    publish.publish("toy", sweep)
+    assert call(publish.main, "--recompute") == 0
+    row, exact = read_rows(publish.RESULTS / "toy" / "table.csv")
+    expected = statistics.summarize([0.4, 0.25, 0.85])
+    assert row[:6] == ("lines", "lines-mdn", "mdn", "", "kl", 3)
+    assert row[6:] == pytest.approx([expected[name] for name in STATISTICS]) and row.mean == pytest.approx(0.5)
+    assert exact.mean == 0.0 and exact.iqm_low is None  # its seeds are not in the file
+    assert publish.renew(publish.README.read_text()) == publish.README.read_text()
+    assert "[0.25, 0.85]" in publish.README.read_text()
+
+
+def test_recomputing_refuses_files_of_different_runs(sweep, capsys):
+    publish.publish("toy", sweep)
+    before = (publish.RESULTS / "toy" / "table.csv").read_bytes()
+    assert call(publish.main, "--recompute") == 2
+    assert "members.csv and table.csv are of different runs (lines-mdn, kl)" in capsys.readouterr().err
+    assert (publish.RESULTS / "toy" / "table.csv").read_bytes() == before
+
+
 @pytest.mark.parametrize("commits", [("abc", "def"), ("abc-dirty",), ("unknown",)])
 def test_untraceable_runs_are_refused(sweep, commits):
     write_launches(sweep, *commits)
@@ -74,13 +106,14 @@ def test_unfinished_sweeps_are_refused(sweep):
         publish.publish("toy", sweep)
 
 
-def test_a_launch_is_recorded_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["/somewhere/experiments/sweep.py", "--config=quickstart"])
+def test_a_launch_is_recorded_once(tmp_path):
+    command = ["python", "-m", "experiments.sweep", "--config=quickstart"]
     for _ in range(2):
-        provenance.record(tmp_path)
+        provenance.record(tmp_path, command)
     (launch,) = json.loads((tmp_path / "provenance.json").read_text())["launches"]
     assert launch["command"] == "python -m experiments.sweep --config=quickstart"
     assert "cores" in launch["hardware"] and launch["versions"]["jax"]
-    monkeypatch.setattr(sys, "argv", ["sweep.py", "--config=quickstart", "--seeds=2"])
-    provenance.record(tmp_path)
-    assert len(json.loads((tmp_path / "provenance.json").read_text())["launches"]) == 2
+    provenance.record(tmp_path, [*command, "--seeds=2"])
+    provenance.record(tmp_path)  # what started this process
+    launches = json.loads((tmp_path / "provenance.json").read_text())["launches"]
+    assert len(launches) == 3 and "pytest" in launches[2]["command"]

@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("jinja2")
+pytest.importorskip("pyarrow")
 
 from test_plotting import curve_arrays, plane_arrays
 
@@ -22,18 +23,22 @@ def strict(values):
     return [float(x) if np.isfinite(x) else None for x in values]
 
 
-def write_run(path, task="hyperbola", method="mdn", metrics=None, hyper=None, seeds=3, arrays=None):
-    """A finished run as the trainer leaves it; ``hyper`` is a grid over one name."""
+def write_run(
+    path, task="hyperbola", method="mdn", metrics=None, hyper=None, seeds=3, arrays=None, settings=None, first_seed=0
+):
+    """A finished run as the trainer leaves it; ``hyper`` is a grid over one name, ``settings`` the method's part of the config."""
     path.mkdir(parents=True)
     name, values = next(iter(hyper.items())) if hyper else (None, [None])
     members = [
-        {"seed": s, "hyper": {"unused": 1.0} | ({name: v} if hyper else {})} for v in values for s in range(seeds)
+        {"seed": s, "hyper": {"unused": 1.0} | ({name: v} if hyper else {})}
+        for v in values
+        for s in range(first_seed, first_seed + seeds)
     ]
     metrics = metrics or {"kl": [0.1, 0.2, 0.3]}
     statistics = []
     for i, value in enumerate(values):
         mine = slice(i * seeds, (i + 1) * seeds)
-        of_setting = {m: over_seeds(np.array(column, float)[mine], 100) for m, column in metrics.items()}
+        of_setting = {m: over_seeds(np.array(column, float)[mine], num_resamples=100) for m, column in metrics.items()}
         of_setting = {m: dict(zip(s, strict(s.values()), strict=True)) for m, s in of_setting.items()}
         statistics.append({"hyper": {name: value} if hyper else {}, "metrics": of_setting})
     results = {
@@ -46,7 +51,7 @@ def write_run(path, task="hyperbola", method="mdn", metrics=None, hyper=None, se
         "statistics": statistics,
     }
     (path / "results.json").write_text(json.dumps(results))
-    (path / "config.json").write_text(json.dumps({"task_name": task, "note": "<b>&"}))
+    (path / "config.json").write_text(json.dumps({"task_name": task, "note": "<b>&", "method": settings or {}}))
     rows = [{"step": step, "nll": [None] + [1.0 / step] * (len(members) - 1)} for step in (10, 20, 30)]
     (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     np.savez(path / "arrays.npz", **(curve_arrays() if arrays is None else arrays))
@@ -65,15 +70,17 @@ def test_report_of_one_run(tmp_path):
             "report.html",
             "table.csv",
             "members.csv",
+            "members.parquet",
             "figures",
         )
     }
     figures = sorted(p.name for p in (page.parent / "figures").iterdir())
-    assert figures == ["hyperbola_samples.png", "run_curves.png", "run_landscape.png"]
+    assert figures == ["hyperbola_profiles.png", "hyperbola_samples.png", "run_curves.png", "run_landscape.png"]
     html = page.read_text()
-    assert html.count("data:image/png;base64,") == 3
-    assert html.count("<img") == html.count('alt="') == 3
+    assert html.count("data:image/png;base64,") == 4
+    assert html.count("<img") == html.count('alt="') == 4
     assert "exact sampler (ceiling)" in html and "n=3 seeds" in html
+    assert "Probability of improvement" not in html and "All tasks" not in html
     # Written again it is the same, byte for byte.
     assert reports.report(page.parent).read_text() == html
 
@@ -119,6 +126,10 @@ def test_csv_holds_every_number(tmp_path):
     kl = [(row["seed"], row["hyper"], row["value"]) for row in members if row["metric"] == "kl"]
     assert kl[0] == ("0", "w=0", "1.0") and kl[5] == ("2", "w=1", "")
     assert [float(row["value"]) for row in members if row["metric"] == "training/nll"] == list(range(6))
+    lines = (path / "table.csv").read_text().splitlines()
+    assert lines[0].endswith(",min,max,iqm_low,iqm_high")
+    (path / "old.csv").write_text("\n".join(line.rsplit(",", 2)[0] for line in lines) + "\n")
+    assert summary.read_rows(path / "old.csv") == [row._replace(iqm_low=None, iqm_high=None) for row in rows]
     (path / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match="other.csv"):
         summary.read_rows(path / "other.csv")
@@ -126,6 +137,45 @@ def test_csv_holds_every_number(tmp_path):
 
 def row(method, mean, low, high, metric="kl", seeds=5):
     return summary.Row("t", method, method, "", metric, seeds, mean, mean, mean, low, high, low, high)
+
+
+def test_results_without_intervals_of_the_interquartile_mean_are_read(tmp_path):
+    path = write_run(tmp_path / "run")
+    whole = summary.summarize(summary.load_runs(path)[0])
+    results = json.loads((path / "results.json").read_text())
+    for values in (*results["statistics"][0]["metrics"].values(), *results["ceiling"].values()):
+        del values["iqm_low"], values["iqm_high"]
+    (path / "results.json").write_text(json.dumps(results))
+    expected = [row._replace(iqm_low=None, iqm_high=None) for row in whole]
+    assert summary.summarize(summary.load_runs(path)[0]) == expected and expected != whole
+
+
+def test_parquet_has_a_column_for_each_setting_that_varies(tmp_path):
+    from pyarrow import parquet
+
+    nan = float("nan")
+    write_run(
+        tmp_path / "a", hyper={"w": [0.0, float(np.float32(0.01))]}, seeds=2, metrics={"kl": [1, 2, 3, nan]},
+        settings={"width": 8, "layers": [1, 2], "schedule": "constant"},
+    )  # fmt: skip
+    write_run(
+        tmp_path / "b", seeds=1, metrics={"kl": [5]}, settings={"width": 16, "layers": [1], "schedule": "constant"}
+    )
+    write_run(tmp_path / "c", "lines", "explicit_bc", seeds=1, metrics={"w1": [7]}, settings={"width": 99})
+    reports.report(tmp_path)
+    table = parquet.read_table(tmp_path / "members.parquet")
+    assert table.column_names == [*summary.MEMBER_COLUMNS, "method.width", "method.layers", "hyper.w"]
+    rows = [row for row in table.to_pylist() if not row["metric"].startswith("training/")]
+    assert [(row["run"], row["seed"], row["hyper.w"], row["value"]) for row in rows] == [
+        ("a", 0, 0.0, 1.0), ("a", 1, 0.0, 2.0), ("a", 0, 0.01, 3.0), ("a", 1, 0.01, None), ("b", 0, None, 5.0), ("c", 0, None, 7.0),
+    ]  # fmt: skip
+    assert [(row["method.width"], row["method.layers"]) for row in rows[3:]] == [(8, "[1, 2]"), (16, "[1]"), (99, None)]
+    # Row for row the same as the CSV.
+    with open(tmp_path / "members.csv", newline="") as file:
+        lines = list(csv.reader(file))[1:]
+    assert lines == [
+        ["" if row[name] is None else str(row[name]) for name in summary.MEMBER_COLUMNS] for row in table.to_pylist()
+    ]
 
 
 @pytest.mark.parametrize(
@@ -163,17 +213,27 @@ def test_markdown():
 
 def test_results_table_takes_what_the_evaluator_returns():
     nan = float("nan")
-    one = {"mean": -0.001, "iqm": 1.0, "median": 1.0, "low": nan, "high": nan, "min": 1.0, "max": 1.0}
+    one = dict.fromkeys(summary.STATISTICS, 1.0) | dict.fromkeys(("low", "high", "iqm_low", "iqm_high"), nan)
     results = {
         "task": "geyser",
         "method": "mdn",
         "members": [{"seed": 0, "hyper": {"w": 1.0}}],
         "metrics": {"heldout_nll": np.array([1.0])},
         "ceiling": None,
-        "statistics": [{"hyper": {}, "metrics": {"heldout_nll": one | {"mean": 1.0}, "kl": dict.fromkeys(one, nan)}}],
+        "statistics": [{"hyper": {}, "metrics": {"heldout_nll": one, "kl": dict.fromkeys(one, nan)}}],
     }
     text = tables.results_table(results)
     assert "not finite" in text and "| mdn " in text and "n=1 seed " in text and "[" not in text.splitlines()[4]
+
+
+def test_frozen_members_are_named(tmp_path):
+    run = write_run(tmp_path / "run", hyper={"rate": [0.1, 9.0]}, metrics={"kl": [0.1, 0.2, 0.3, None, 0.5, 0.6]})
+    assert "frozen" not in reports.report(run).read_text()
+    results = json.loads((run / "results.json").read_text())
+    results["failures"] = [{"member": 3, "seed": 0, "step": 17, "cause": "parameters"}]
+    (run / "results.json").write_text(json.dumps(results))
+    line = "run: 1 of 6 members became non-finite and were frozen: seed 0, rate=9 at step 17 (parameters)."
+    assert line in reports.report(run).read_text()
 
 
 def test_what_is_missing_or_damaged_is_named(tmp_path):

@@ -8,13 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from absl import flags as absl_flags
 
-from experiments import evaluate, flags, report, run, sweep, train
+from ebgan_mdn_jax.evaluation import statistics
+from experiments import evaluate, evaluation, flags, publish, report, run, sweep, train
 from experiments.config import make_config, to_json
 from experiments.workdir import Workdir, strict
 
@@ -27,7 +27,7 @@ TINY_NETWORK = (
 )
 
 
-USED = {driver.main: driver.USED for driver in (train, evaluate, sweep, report)}
+USED = {driver.main: driver.USED for driver in (train, evaluate, sweep, report, publish)}
 
 
 def small_config(method="mdn", seeds=2, task="hyperbola", steps=40, overrides=()):
@@ -88,7 +88,9 @@ def test_evaluate_repeats_the_numbers_from_the_checkpoint_alone(trained, data_di
 
 def test_evaluate_with_another_inference_writes_nothing(trained, data_dir):
     before = (trained / "results.json").read_bytes()
-    results = run.evaluate(trained, str(data_dir), ("method.sample_by=component_mean", "evaluation.num_samples=3"))
+    results = evaluation.evaluate(
+        trained, str(data_dir), ("method.sample_by=component_mean", "evaluation.num_samples=3")
+    )
     assert "tmc@S=3,tau=0.05" in results["metrics"] and "kl" not in results["metrics"]
     assert results["metrics"]["mode_distance"][0] >= 0
     assert (trained / "results.json").read_bytes() == before
@@ -99,7 +101,7 @@ def test_evaluate_keeps_the_settings_of_the_run_and_does_not_disturb_it(data_dir
     run.train(small_config(overrides=("evaluation.num_samples=4",)), path, str(data_dir), log=lambda line: None)
     leftover = path / "checkpoints" / "99.orbax-checkpoint-tmp"
     leftover.mkdir()
-    results = run.evaluate(path, str(data_dir), ("method.sample_by=mode",))
+    results = evaluation.evaluate(path, str(data_dir), ("method.sample_by=mode",))
     assert "tmc@S=4,tau=0.05" in results["metrics"]
     assert leftover.exists()
 
@@ -116,7 +118,7 @@ def test_a_seed_alone_gives_the_numbers_it_has_in_company(trained, data_dir, tmp
     config = make_config("hyperbola", "mdn", 1, 1, ("train.steps=40", "train.checkpoint_every=16", *SMALL))
     alone = run.train(config, tmp_path / "alone", str(data_dir), log=lambda line: None)
     together = json.loads((trained / "results.json").read_text())
-    # Training to the bit; in evaluation a loop over one member is compiled to other, equally good, sums by newer versions of JAX.
+    # Training to the bit; short loops of evaluation are unrolled, and so compiled to other, equally good, sums.
     assert {name: values[1:] for name, values in together["training"].items()} == alone["training"]
     for name, values in together["metrics"].items():
         assert values[1:] == pytest.approx(alone["metrics"][name], rel=1e-5), name
@@ -135,18 +137,34 @@ def test_hyperparameter_lists_become_members(data_dir, tmp_path):
 
 def test_old_faithful_uses_all_folds_and_minutes(recordings, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    config = small_config("mdn", seeds=5, task="geyser", steps=160, overrides=("hyper.learning_rate=0.005",))
+    config = small_config("mdn", seeds=10, task="geyser", steps=160, overrides=("hyper.learning_rate=0.005",))
     results = run.train(config, tmp_path / "geyser", str(recordings), log=lambda line: None)
     # The best single Gaussian for all durations has deviation 1.15 minutes, so 1.56 nats.
     assert all(value < 1.5 for value in results["metrics"]["heldout_nll"])
     assert all(value < 30.0 for value in results["metrics"]["short_share[40,60)"])
     assert results["ceiling"] is None
+    # Intervals are resampled within folds: seed i holds out fold i % 5.
+    expected = statistics.summarize(results["metrics"]["heldout_nll"], np.arange(10) % 5)
+    assert results["statistics"][0]["metrics"]["heldout_nll"] == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("members", "devices", "expected"), [(6, 4, 3), (16, 4, 4), (5, 4, 1), (1, 4, 1)])
-def test_the_most_devices_that_divide_are_used(monkeypatch, members, devices, expected):
-    monkeypatch.setattr(run.jax, "devices", lambda: [SimpleNamespace(platform="cpu")] * devices)
-    assert len(run.choose_devices(small_config(), members)) == expected
+def test_a_run_judged_from_another_ones_training_is_as_if_it_had_trained(trained, data_dir, tmp_path):
+    config = small_config(overrides=("method.sample_by=mode", "evaluation.num_samples=4"))
+    lines = []
+    borrowed = run.train(config, tmp_path / "borrowed", str(data_dir), log=lines.append, trained_in=trained)
+    assert not any("step" in line for line in lines)
+    own = run.train(config, tmp_path / "own", str(data_dir), log=lines.append)
+    assert borrowed == own
+    assert {entry.name for entry in (tmp_path / "borrowed").iterdir()} == {entry.name for entry in trained.iterdir()}
+    assert call(evaluate.main, f"--workdir={tmp_path / 'borrowed'}", f"--data_dir={data_dir}") == 0
+
+
+def test_tensorboard_gets_a_folder_per_member_and_changes_no_number(trained, data_dir, tmp_path):
+    pytest.importorskip("tensorboard", reason="needs the extra tensorboard")
+    results = run.train(small_config(), tmp_path / "run", str(data_dir), log=lambda line: None, tensorboard=True)
+    assert results == json.loads((trained / "results.json").read_text())
+    folders = {path.parent.name for path in (tmp_path / "run" / "tensorboard").glob("*/events.*")}
+    assert folders == {"seed_0", "seed_1"}
 
 
 def test_help_lists_the_flags_of_the_driver(capsys):
@@ -301,13 +319,18 @@ def test_metrics_of_a_killed_process_are_cut_to_the_checkpoint(tmp_path):
     assert directory.read_metrics() == [{"step": step, "nll": [1.0, None]} for step in (10, 20)]
 
 
-def test_a_member_that_diverges_is_named(data_dir, tmp_path):
+def test_a_member_that_diverges_is_frozen_named_and_has_no_metrics(data_dir, tmp_path):
     lines = []
     config = small_config(overrides=("hyper.learning_rate=0.001,1e30",))
     results = run.train(config, tmp_path / "run", str(data_dir), log=lines.append)
-    assert sum("member 2 (seed 0) is no longer finite" in line for line in lines) == 1
+    assert sum("member 2 (seed 0, learning_rate=1e+30) is frozen: not finite at step" in line for line in lines) == 1
     assert not any("member 0" in line or "member 1 " in line for line in lines)
+    assert [failure["member"] for failure in results["failures"]] == [2, 3]
     assert results["metrics"]["heldout_nll"][2] is None and results["metrics"]["heldout_nll"][0] is not None
+    config = small_config(overrides=("hyper.learning_rate=0.001",))
+    alone = run.train(config, tmp_path / "sound", str(data_dir), log=lines.append)
+    sound = {name: values[:2] for name, values in results["metrics"].items()}
+    assert sound == alone["metrics"]
 
 
 def _command(workdir, data_dir, method):

@@ -13,7 +13,7 @@ from absl import flags as absl_flags
 
 from ebgan_mdn_jax.types import InputError
 from experiments import claims, flags, run, submit
-from experiments.config import make_config
+from experiments.config import apply_overrides, make_config
 from experiments.job import Job
 
 pytest.importorskip("submitit", reason="needs the extra slurm: pip install 'ebgan_mdn_jax[slurm]'")
@@ -32,7 +32,7 @@ def tiny(method, steps):
 
 
 def job(directory, name, config, data_dir):
-    return Job(("python", "test"), str(directory), name, config, str(data_dir), 0)
+    return Job(("python", "-m", "test"), str(directory), ((name, config),), str(data_dir), 0, False)
 
 
 def test_options_for_slurm():
@@ -103,7 +103,7 @@ def test_an_array_is_submitted(tmp_path, sbatch):
     from submitit.core.utils import DelayedSubmission
 
     again = DelayedSubmission.load(tmp_path / "jobs" / f"{ids[1]}_submitted.pkl").function
-    assert again.config == configs["b"] and again.name == "b"
+    assert again.runs == (("b", configs["b"]),)
     assert again.checkpoint().function == again
 
 
@@ -147,7 +147,7 @@ for where in ("loop", "elsewhere"):
         signal.signal(signal.SIGTERM, lambda *_: None)
         with contextlib.suppress(SystemExit):
             try:
-                job.Job((), "", "", None, None, 0)()
+                job.Job((), "", (), None, 0, False)()
             except SystemExit as stopped:
                 outcomes[f"{where}: {names}"] = stopped.code
 print(json.dumps(outcomes))
@@ -174,7 +174,7 @@ for state in ("RUNNING", "CANCELLED", ""):
     scontrol.chmod(0o755)
     signal.signal(signal.SIGUSR2, requeue)
     try:
-        job.Job((), "", "", None, None, 0)()
+        job.Job((), "", (), None, 0, False)()
     except SystemExit as stopped:
         outcomes[state] = stopped.code
 assert len(cleaned) == 3
@@ -246,7 +246,10 @@ def test_jobs_give_the_results_of_direct_runs_also_when_their_time_runs_out(dire
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     folder = tmp_path / submit.FOLDER
     executor = submit.make_executor("local", folder)
-    ids = submit.submit(executor, [job(tmp_path, name, config, data_dir) for name, config in configs.items()])
+    jobs = [job(tmp_path, name, config, data_dir) for name, config in configs.items()]
+    otherwise = apply_overrides(configs["long"], ("method.sample_by=mode",))
+    jobs[1] = jobs[1]._replace(runs=(("long", configs["long"]), ("otherwise", otherwise)))
+    ids = submit.submit(executor, jobs)
     first = worker_of(tmp_path / "long")
     os.kill(first, signal.SIGUSR2)  # as Slurm does before the time limit
     wait_for(lambda: all((folder / f"{i}_0_result.pkl").exists() for i in ids), folder)
@@ -255,8 +258,11 @@ def test_jobs_give_the_results_of_direct_runs_also_when_their_time_runs_out(dire
     assert f"resuming {tmp_path / 'long'} at step" in log and "Requeued job" in log
     for name in configs:
         assert same(tmp_path / name, theirs / name)
+    assert (tmp_path / "otherwise" / "metrics.jsonl").read_bytes() == (tmp_path / "long" / "metrics.jsonl").read_bytes()
+    assert (tmp_path / "otherwise" / "results.json").read_bytes() != (tmp_path / "long" / "results.json").read_bytes()
+    assert log.count("step 6000/6000") == 1
     launches = json.loads((tmp_path / "provenance.json").read_text())["launches"]
-    assert [launch["command"] for launch in launches] == ["python -m experiments.python test"]
+    assert [launch["command"] for launch in launches] == ["python -m test"]
 
 
 @pytest.mark.slow
@@ -292,10 +298,19 @@ def test_the_driver(tmp_path, data_dir, sbatch, capsys):
     argv = ["--config=quickstart", f"--data_dir={data_dir}", f"--workdir={tmp_path}/sweep"]
     assert call(*argv, "--slurm=time=60,partition=x") == 0
     printed = capsys.readouterr().out
-    assert "0 of 6 runs are finished; submitted 6" in printed and "hyperbola-mdn: job 42_1, log " in printed
+    assert "runs: 0 of 6 finished, 6 submitted; jobs: 6\n" in printed and "hyperbola-mdn: job 42_1, log " in printed
     assert "scancel 42" in printed and f"experiments.report --workdir={tmp_path}/sweep" in printed
     assert {path.name for path in (tmp_path / "sweep").iterdir()} == {submit.FOLDER}
-    for wrong, message in (("--slurm=bogus=1", "no such option"), ("--executor=local", "no meaning with")):
+    grid = [f"--data_dir={data_dir}", f"--workdir={tmp_path}/grid", "--grid=method.sample_by=sample,rerank"]
+    assert call("--method=ebgan_mdn", *grid, "--slurm=time=60") == 0  # trained once
+    printed = capsys.readouterr().out
+    assert "2 submitted; jobs: 1\n" in printed
+    assert "hyperbola-ebgan_mdn-sample_by=sample, hyperbola-ebgan_mdn-sample_by=rerank: job 42, log " in printed
+    for wrong, message in (
+        ("--slurm=bogus=1", "no such option"),
+        ("--executor=local", "no meaning with"),
+        ("--coordinator=auto", "no meaning here"),
+    ):
         assert call(*argv[:2], f"--workdir={tmp_path}/new", "--slurm=time=1", wrong) == 2
         assert message in capsys.readouterr().err
     assert not (tmp_path / "new").exists()

@@ -9,7 +9,7 @@ import pytest
 
 from ebgan_mdn_jax.methods import mdn
 from ebgan_mdn_jax.methods.base import Method, TrainState
-from ebgan_mdn_jax.training import loop, members
+from ebgan_mdn_jax.training import devices, loop, members
 from ebgan_mdn_jax.types import Batch, Horizon, InputError, Spec
 
 SPEC = Spec((-1.0,), (1.0,), (-1.0,), (1.0,))
@@ -53,21 +53,21 @@ def test_a_run_visits_epoch_after_epoch_however_it_is_cut(cuts):
     def init(key):
         return TrainState(_Rows(jnp.zeros((12, 4), int)), (), (), jnp.zeros((), jnp.int32), key)
 
-    method = Method(_Rows(1.0), init, step, None, None, None, None, None)
+    method = Method(_Rows(1.0), init, step, None, None, None, None, None, ())
     group = members.make_members(method, [0, 1])
     states = members.init_states(method, group.seed)
     data = jax.tree.map(lambda x: x[None], numbered(12))
     chunk = loop.make_chunk(method, batch_size=4)
     for cut in cuts:
         states, _ = chunk(states, group.hyper, np.zeros(2, np.int32), data, np.int32(cut))
-    seen = np.asarray(states.params.rows)
+    seen = np.asarray(states.train.params.rows)
     assert np.all(seen[..., :3] == 1) and np.all(seen[..., 3].sum(1) == 4)
 
 
 def test_members_are_all_settings_times_all_seeds():
     method = mdn.make(mdn.Config(), SPEC, Horizon(10, 1))
     group = members.make_members(method, [4, 5], {"learning_rate": [0.1, 0.2], "scale_floor": [0.5]})
-    assert len(group) == 4
+    assert group.size == 4
     np.testing.assert_array_equal(group.seed, [4, 5, 4, 5])
     np.testing.assert_array_equal(group.hyper.learning_rate, np.float32([0.1, 0.1, 0.2, 0.2]))
     np.testing.assert_array_equal(group.hyper.scale_floor, np.float32([0.5] * 4))
@@ -100,7 +100,7 @@ def _counter():
         params = _Count(state.params.total + hyper.total * batch.obs.sum())
         return state._replace(params=params, step=state.step + 1), _Count(state.step.astype(float))
 
-    return Method(_Count(1.0), init, step, None, None, None, None, None)
+    return Method(_Count(1.0), init, step, None, None, None, None, None, ("total",))
 
 
 def test_chunk_runs_each_member_on_its_fold_and_averages_info():
@@ -112,22 +112,84 @@ def test_chunk_runs_each_member_on_its_fold_and_averages_info():
         states, group.hyper, np.asarray([0, 1, 0, 1]), data, np.int32(4)
     )
     two_epochs = 2 * np.asarray([28.0, 828.0])
-    np.testing.assert_allclose(states.params.total, [*two_epochs, *(10 * two_epochs)])
+    np.testing.assert_allclose(states.train.params.total, [*two_epochs, *(10 * two_epochs)])
     np.testing.assert_allclose(info.total, [1.5] * 4)
-    np.testing.assert_array_equal(states.step, [4] * 4)
+    np.testing.assert_array_equal(states.train.step, [4] * 4)
 
 
 def test_chunk_donates_its_states():
     method = _counter()
     group = members.make_members(method, [0])
-    states = members.init_states(method, group.seed, loop.state_sharding(jax.devices()[:1]))
+    states = members.init_states(method, group.seed, devices.make_layout().members)
     data = Batch(*(x[None] for x in numbered(8)))
     loop.make_chunk(method, batch_size=4)(states, group.hyper, np.zeros(1, np.int32), data, np.int32(1))
     with pytest.raises(RuntimeError, match="deleted"):
-        np.asarray(states.params.total)
+        np.asarray(states.train.params.total)
 
 
-def test_pmap_refuses_a_batch_that_does_not_divide():
-    device = jax.devices()[0]
-    with pytest.raises(InputError, match="train.batch_size=5 does not divide over 2 devices"):
-        loop.make_chunk(_counter(), batch_size=5, devices=[device, device], parallel="pmap")
+def _regression():
+    """Gradient descent on ``(w x - y)^2`` at a rate that Hyper gives: an infinite one breaks it at once, a large one after a while."""
+
+    def init(key):
+        return TrainState(_Count(jnp.ones(())), (), (), jnp.zeros((), jnp.int32), key)
+
+    def step(state, batch, hyper, axis_name=None):
+        loss, gradient = jax.value_and_grad(lambda w: jnp.mean((w * batch.obs - 1.0) ** 2))(state.params.total)
+        return state._replace(params=_Count(state.params.total - hyper.total * gradient), step=state.step + 1), _Count(
+            loss
+        )
+
+    return Method(_Count(0.01), init, step, None, None, None, None, None, ("total",))
+
+
+def _train_regression(rates, cuts=(6,), members_per_step=1):
+    method = _regression()
+    group = members.make_members(method, [0], {"total": rates})
+    states = members.init_states(method, group.seed, devices.make_layout().members)
+    chunk = loop.make_chunk(method, 4, members_per_step)
+    data = Batch(*(x[None] for x in numbered(8)))
+    for cut in cuts:
+        states, info = chunk(states, group.hyper, np.zeros(group.size, np.int32), data, np.int32(cut))
+    return jax.device_get(states._replace(train=states.train._replace(key=()))), np.asarray(info.total)
+
+
+@pytest.mark.parametrize("members_per_step", [1, 3])
+@pytest.mark.parametrize("cuts", [(6,), (1, 2, 3)])
+def test_a_member_that_would_become_infinite_keeps_its_last_finite_state(members_per_step, cuts):
+    """Rates sound, infinite, and so large that squares overflow at the third step; the sound member's bits do not change."""
+    states, info = _train_regression([0.01, np.inf, 1e13], cuts, members_per_step)
+    alone, alone_info = _train_regression([0.01] * 3, cuts, members_per_step)
+    np.testing.assert_array_equal(states.failed_at[:2], [-1, 1])
+    assert 1 < states.failed_at[2] <= 3
+    assert np.all(np.isfinite(states.train.params.total))
+    assert states.train.params.total[1] == 1.0  # never moved
+    np.testing.assert_array_equal(states.train.step, [6] * 3)
+    assert states.train.params.total[0] == alone.train.params.total[0]
+    assert info[0] == alone_info[0]
+
+
+def test_what_froze_a_member_is_told():
+    method = _regression()
+    assert members.causes(method) == ("total", "parameters")
+    # An infinite step breaks the parameters while the loss is finite; after one of about 1e20 the loss overflows.
+    states, _ = _train_regression([0.01, np.inf, 1e19])
+    np.testing.assert_array_equal(states.cause, [-1, 1, 0])
+
+
+def test_infos_are_means_over_the_steps_that_were_taken():
+    frozen_at_once, later = _train_regression([np.inf, 1e13], cuts=(6,))[1]
+    assert np.isnan(frozen_at_once)  # no step was taken
+    assert np.isfinite(later)
+    assert np.all(np.isnan(_train_regression([np.inf, 1e13], cuts=(6, 1))[1]))
+
+
+def test_resize_copies_the_last_member_and_cuts_copies_off():
+    group = members.make_members(_regression(), [3, 4, 5])
+    larger = members.resize(group, 5)
+    np.testing.assert_array_equal(larger.seed, [3, 4, 5, 5, 5])
+    assert members.resize(larger, 3).seed.tolist() == [3, 4, 5]
+    assert members.resize(group, 3) is group
+    states = members.init_states(_regression(), group.seed)
+    fitted = members.resize(states, 4, devices.make_layout().members)
+    keys = jax.random.key_data(fitted.train.key)
+    np.testing.assert_array_equal(keys[3], jax.random.key_data(states.train.key)[2])

@@ -1,6 +1,7 @@
 """From a task's name to arrays: find or make the data set, check it, cut it into folds."""
 
 import contextlib
+import functools
 import hashlib
 import io
 import os
@@ -171,11 +172,19 @@ def _prepare(
         raise InputError(f"cannot write data to {directory} ({error.strerror}); {mend}") from error
     try:
         config = builders.DemonstrationsConfig(name=name, version="1.0.0", task=task)
-        builder = builders.Demonstrations(
-            make_splits=make_splits, config=config, data_dir=str(directory), file_format="array_record"
+        make_builder = functools.partial(
+            builders.Demonstrations,
+            make_splits=make_splits,
+            config=config,
+            data_dir=str(directory),
+            file_format="array_record",
         )
+        builder = make_builder()
         with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces a download even where it only generates
-            builder.download_and_prepare()
+            try:
+                builder.download_and_prepare()
+            except FileExistsError:  # another process was faster; a data set appears complete
+                builder = make_builder()
         result = {}
         for split in splits:
             source = builder.as_data_source(split=split)

@@ -37,6 +37,9 @@ class Method(NamedTuple):
     energy: Callable | None  # (params, obs [B, Do], action [..., B, Da]) -> [..., B]
     log_prob: Callable | None  # (params, obs [B, Do], action [..., B, Da]) -> [..., B]; exact densities only
     mixture: Callable | None  # (params, obs [B, Do]) -> Mixture | FullMixture, where the policy is one
+    losses: tuple[
+        str, ...
+    ]  # fields of Info that training lowers, the policy's first; a member is frozen when one is not finite
 
 
 def base_keys(key: PRNGKey) -> tuple[PRNGKey, PRNGKey]:

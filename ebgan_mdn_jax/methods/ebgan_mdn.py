@@ -292,7 +292,8 @@ def make(
 
     exact = generator.log_prob is not None and config.sample_by == "sample"
     mixture = mixture if generator.mixture else None
-    return Method(Hyper(), init, step, sample, act, energy, log_prob if exact else None, mixture)
+    lowered = ("nll", "generator_energy", "energy_loss")
+    return Method(Hyper(), init, step, sample, act, energy, log_prob if exact else None, mixture, lowered)
 
 
 def _compare(a: PyTree, b: PyTree) -> tuple[Array, Array]:

@@ -76,4 +76,4 @@ def make(
         action = act(key, params, obs)
         return jnp.broadcast_to(action, (num_samples, *action.shape))
 
-    return Method(Hyper(), init, step, sample, act, energy=None, log_prob=None, mixture=None)
+    return Method(Hyper(), init, step, sample, act, energy=None, log_prob=None, mixture=None, losses=("mse",))

@@ -100,4 +100,4 @@ def make(
 
     exact = generator.log_prob is not None and config.sample_by == "sample"
     mixture = mixture if generator.mixture else None
-    return Method(Hyper(), init, step, sample, act, None, log_prob if exact else None, mixture)
+    return Method(Hyper(), init, step, sample, act, None, log_prob if exact else None, mixture, ("nll",))

@@ -1,4 +1,4 @@
-"""Figures from saved NumPy arrays: what a policy samples, its energy and density with the mixture over them, its training curves.
+"""Figures from saved NumPy arrays: what a policy samples, its energy and density, its training curves, profiles over seeds.
 
 The arrays of one run are a mapping: ``train_obs [rows, Do]``, ``train_action [rows, Da]``; ``obs [P, Do]`` where the policy was asked;
 ``samples [S, N, P, Da]`` of the first few members; and for one member, where its method has them, ``actions [Q, Da]`` with ``energy`` and
@@ -12,15 +12,18 @@ when a function is called, JAX never.
 from ebgan_mdn_jax.plotting.canvas import MAX_POINTS, geometry, png
 from ebgan_mdn_jax.plotting.curves import curves_figure
 from ebgan_mdn_jax.plotting.landscape import NATS_SHOWN, landscape_figure
+from ebgan_mdn_jax.plotting.profiles import Profile, profiles_figure
 from ebgan_mdn_jax.plotting.samples import Samples, samples_figure
 
 __all__ = [
     "MAX_POINTS",
     "NATS_SHOWN",
+    "Profile",
     "Samples",
     "curves_figure",
     "geometry",
     "landscape_figure",
     "png",
+    "profiles_figure",
     "samples_figure",
 ]

@@ -8,6 +8,7 @@ import numpy as np
 
 # Okabe and Ito's palette, safe for colour-blind readers, and a grey.
 BLUE, ORANGE, SKY, GREY = "#0072B2", "#D55E00", "#56B4E9", "#8C8C8C"
+_COLORS = (BLUE, ORANGE, "#009E73", "#CC79A7", SKY, "#E69F00", "#000000")
 MAX_POINTS = 2_000  # demonstrations drawn in a panel
 
 _STYLE = {
@@ -60,6 +61,15 @@ def figure(width: float, height: float):
     figure = Figure((width, height), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.07, h_pad=0.05)
     return figure
+
+
+def colors(count: int) -> list:
+    """``count`` colours to tell things apart by; more than the palette has are shades in order."""
+    if count <= len(_COLORS):
+        return list(_COLORS[:count])
+    from matplotlib import colormaps
+
+    return list(colormaps["viridis"](np.linspace(0, 0.9, count)))
 
 
 def points(arrays: Mapping[str, np.ndarray], actions: np.ndarray) -> np.ndarray:

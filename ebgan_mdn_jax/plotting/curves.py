@@ -8,7 +8,6 @@ import numpy as np
 
 from ebgan_mdn_jax.plotting import canvas
 
-GROUP_COLORS = (canvas.BLUE, canvas.ORANGE, "#009E73", "#CC79A7", canvas.SKY, "#E69F00", "#000000")
 UNITS = {
     "mse": "network units squared",
     "alpha": "weight",
@@ -24,15 +23,10 @@ def curves_figure(steps: np.ndarray, infos: Mapping[str, np.ndarray], groups: Ma
     rows = math.ceil(len(infos) / columns)
     figure = canvas.figure(3.4 * columns, 2.05 * rows + 0.35)
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
-    many = len(groups) > len(GROUP_COLORS)
-    if many:
-        from matplotlib import colormaps
-
-        palette = colormaps["viridis"](np.linspace(0, 0.9, len(groups)))
+    colors = canvas.colors(len(groups))
     for ax, (name, values) in zip(panels, infos.items(), strict=False):
         values = np.where(np.isfinite(values), values, np.nan)
-        for index, (label, members) in enumerate(groups.items()):
-            color = palette[index] if many else GROUP_COLORS[index]
+        for color, (label, members) in zip(colors, groups.items(), strict=True):
             members = list(members)
             ax.plot(steps, values[:, members], color=color, linewidth=0.6, alpha=max(0.15, 0.8 / len(members) ** 0.5))
             with warnings.catch_warnings():  # a step at which no member is finite has no median

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from ebgan_mdn_jax.methods.base import TrainState
+from ebgan_mdn_jax.training.members import MemberState
 from ebgan_mdn_jax.types import InputError, PyTree, require
 
 _KEPT = 2
@@ -37,11 +37,11 @@ def open_manager(directory: pathlib.Path, read_only: bool = False) -> Iterator[o
         yield manager
 
 
-def save(manager: ocp.CheckpointManager, step: int, states: TrainState, config: dict[str, Any]) -> None:
+def save(manager: ocp.CheckpointManager, step: int, states: MemberState, config: dict[str, Any]) -> None:
     """Start saving all members' states at ``step``; the write goes on in the background."""
     items = ocp.args.Composite(
-        params=ocp.args.StandardSave(states.params),
-        rest=ocp.args.StandardSave(states._replace(params=())),
+        params=ocp.args.StandardSave(states.train.params),
+        rest=ocp.args.StandardSave(_with_params(states, ())),
         config=ocp.args.JsonSave(config),
     )
     manager.save(step, args=items)
@@ -61,9 +61,9 @@ def restore_config(manager: ocp.CheckpointManager) -> tuple[int, dict[str, Any]]
         raise _damaged(manager, step, error) from error
 
 
-def restore_params(manager: ocp.CheckpointManager, step: int, abstract: TrainState, sharding: Any) -> PyTree:
+def restore_params(manager: ocp.CheckpointManager, step: int, abstract: MemberState, sharding: Any) -> PyTree:
     """Parameters of all members at ``step``, placed by ``sharding``; ``abstract`` is the ``eval_shape`` of the states."""
-    target = _target(abstract.params, sharding)
+    target = _target(abstract.train.params, sharding)
     _check_shapes(manager, step, "params", target)
     try:
         return manager.restore(step, args=ocp.args.Composite(params=ocp.args.StandardRestore(target))).params
@@ -71,15 +71,19 @@ def restore_params(manager: ocp.CheckpointManager, step: int, abstract: TrainSta
         raise _damaged(manager, step, error) from error
 
 
-def restore_states(manager: ocp.CheckpointManager, step: int, abstract: TrainState, sharding: Any) -> TrainState:
+def restore_states(manager: ocp.CheckpointManager, step: int, abstract: MemberState, sharding: Any) -> MemberState:
     """Full states of all members at ``step``; arguments as in `restore_params`."""
     params = restore_params(manager, step, abstract, sharding)
-    target = _target(abstract._replace(params=()), sharding)
+    target = _target(_with_params(abstract, ()), sharding)
     try:
         rest = manager.restore(step, args=ocp.args.Composite(rest=ocp.args.StandardRestore(target))).rest
     except Exception as error:
         raise _damaged(manager, step, error) from error
-    return rest._replace(params=params)
+    return _with_params(rest, params)
+
+
+def _with_params(states: MemberState, params: PyTree) -> MemberState:
+    return states._replace(train=states.train._replace(params=params))
 
 
 def _target(abstract: PyTree, sharding: Any) -> PyTree:

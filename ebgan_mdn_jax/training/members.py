@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ebgan_mdn_jax.methods.base import Method, TrainState
@@ -14,13 +15,27 @@ from ebgan_mdn_jax.types import Array, PyTree, require
 _MEMBER = 0x4D454D42
 
 
+class MemberState(NamedTuple):
+    """What a member carries through training: the method's state, and whether it is frozen.
+
+    A member that becomes non-finite keeps the last finite state (only its counter of steps goes on), so that it can be looked at,
+    and no other member notices.
+    """
+
+    train: TrainState
+    failed_at: Array  # int32, steps taken when it became non-finite; -1 while it is healthy
+    cause: Array  # int32, what became non-finite: an index of `causes`; -1 while it is healthy
+
+
 class Members(NamedTuple):
     """S members: ``seed [S]`` int32, and the method's Hyper with float leaves ``[S]``."""
 
     seed: np.ndarray
     hyper: PyTree
 
-    def __len__(self) -> int:  # noqa: D105
+    @property
+    def size(self) -> int:
+        """S."""
         return len(self.seed)
 
 
@@ -41,10 +56,34 @@ def make_members(
     return Members(np.asarray(list(seeds) * len(settings), np.int32), hyper)
 
 
-def init_states(method: Method, seed: Array, sharding: jax.sharding.Sharding | None = None) -> TrainState:
+def init_states(method: Method, seed: Array, sharding: jax.sharding.Sharding | None = None) -> MemberState:
     """Initial states with leading axis S, born on ``sharding``; member i depends on ``seed[i]`` alone."""
-    init = jax.vmap(lambda s: method.init(jax.random.fold_in(jax.random.key(s), _MEMBER)))
-    return jax.jit(init, out_shardings=sharding)(seed)
+
+    def init(seed):
+        state = method.init(jax.random.fold_in(jax.random.key(seed), _MEMBER))
+        return MemberState(state, jnp.asarray(-1, jnp.int32), jnp.asarray(-1, jnp.int32))
+
+    return jax.jit(jax.vmap(init), out_shardings=sharding)(seed)
+
+
+def causes(method: Method) -> tuple[str, ...]:
+    """What can freeze a member, by the index kept in `MemberState`."""
+    return (*method.losses, "parameters")
+
+
+def resize(tree: PyTree, num_members: int, sharding: jax.sharding.Sharding | None = None) -> PyTree:
+    """Cut the leading axis to ``num_members``, or fill it up with copies of the last member.
+
+    Members must divide evenly over devices and over ``members_per_step``; copies fill the gaps, and their results are cut off. The
+    result lies on ``sharding``; a tree that has the size already is returned as it is.
+    """
+    sizes = {leaf.shape[0] for leaf in jax.tree.leaves(tree)}
+    if sizes <= {num_members}:
+        return tree
+    index = np.minimum(np.arange(num_members), sizes.pop() - 1)
+    if sharding is None:
+        return jax.tree.map(lambda leaf: leaf[index], tree)
+    return jax.jit(lambda tree: jax.tree.map(lambda leaf: leaf[index], tree), out_shardings=sharding)(tree)
 
 
 def map_members(function: Callable, members_per_step: int) -> Callable:

@@ -11,9 +11,9 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from ebgan_mdn_jax.methods import METHODS, ebgan_mdn
-from ebgan_mdn_jax.training import loop, members
-from ebgan_mdn_jax.types import Batch, Horizon, Spec
-from experiments import run
+from ebgan_mdn_jax.training import devices, loop, members
+from ebgan_mdn_jax.types import Batch, Horizon, InputError, Spec
+from experiments import program, run
 from experiments.config import make_config
 
 SPEC = Spec((-1.0,), (1.0,), (-2.0, -1.0), (2.0, 1.0))
@@ -28,11 +28,22 @@ def data():
     return Batch(obs, np.concatenate([sign * (0.5 + obs**2), 0.5 * sign], -1))
 
 
-def train(method, seeds, steps, devices, parallel="seeds", members_per_step=1):
+def train(method, seeds, steps, count=1, parallel="seeds", batch_devices=0, members_per_step=1):
+    layout = devices.make_layout(jax.devices()[:count], parallel, batch_devices)
     group = members.make_members(method, seeds)
-    chunk = loop.make_chunk(method, 8, members_per_step, devices, parallel)
-    states = members.init_states(method, group.seed, loop.state_sharding(devices, parallel))
-    return chunk(states, group.hyper, np.zeros(len(group), np.int32), data(), np.int32(steps))
+    num_padded = -(-group.size // layout.member_devices) * layout.member_devices
+    padded = members.resize(group, num_padded)
+    chunk = loop.make_chunk(method, 8, members_per_step, layout)
+    states = members.init_states(method, padded.seed, layout.members)
+    states, info = chunk(states, padded.hyper, np.zeros(num_padded, np.int32), data(), np.int32(steps))
+    return members.resize((states, info), group.size, layout.everywhere)
+
+
+def keep_gradients():
+    """Plain gradient descent whose state is the last gradient."""
+    return optax.GradientTransformation(
+        lambda params: jax.tree.map(jnp.zeros_like, params), lambda gradients, state, params: (gradients, gradients)
+    )
 
 
 def host(tree):
@@ -44,24 +55,73 @@ def host(tree):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_sharded_members_equal_solo_runs_bitwise(name):
+    """14 members on 4 devices: two copies fill the gap."""
     method = METHODS[name].make(METHODS[name].Config(), SPEC, HORIZON)
-    states, _ = train(method, range(16), 12, jax.devices())
-    assert len(jax.tree.leaves(states.params)[0].sharding.device_set) == 4
-    for seed in (0, 6, 15):
-        alone, _ = train(method, [seed], 12, jax.devices()[:1])
-        chex.assert_trees_all_equal(jax.tree.map(lambda x, i=seed: x[i : i + 1], host(states)), host(alone))
+    states, info = train(method, range(14), 12, 4)
+    assert states.failed_at.shape == (14,)
+    for seed in (0, 6, 13):
+        alone = train(method, [seed], 12)
+        pick = jax.tree.map(lambda x, i=seed: x[i : i + 1], host((states, info)))
+        chex.assert_trees_all_equal(pick, host(alone))
+
+
+def test_members_are_spread_over_devices():
+    method = METHODS["mdn"].make(METHODS["mdn"].Config(), SPEC, HORIZON)
+    states = members.init_states(method, np.arange(8, dtype=np.int32), devices.make_layout(jax.devices()).members)
+    for leaf in jax.tree.leaves(states):
+        assert [shard.data.shape[0] for shard in leaf.addressable_shards] == [2] * 4
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_pmap_has_the_raw_gradients_of_the_full_batch(name):
-    """Steps with the identity optimiser are raw gradients; under Adam even N-times too large ones would look right."""
+@pytest.mark.parametrize(("parallel", "batch_devices"), [("pmap", 0), ("shard_map", 0), ("shard_map", 2)])
+def test_shared_minibatches_have_the_raw_gradients_of_one_device(name, parallel, batch_devices):
+    """Gradients themselves, to 1e-5 of the largest: under Adam even N-times too large ones would look right."""
     module = METHODS[name]
-    method = module.make(module.Config(), SPEC, HORIZON, optimizer=optax.identity())
+    method = module.make(module.Config(), SPEC, HORIZON, optimizer=keep_gradients())
     for steps in (1, 20):
-        alone, alone_info = train(method, [3, 4], steps, jax.devices()[:1])
-        split, split_info = train(method, [3, 4], steps, jax.devices(), "pmap")
-        chex.assert_trees_all_close(host(split.params), host(alone.params), atol=2e-6, rtol=0)
-        chex.assert_trees_all_close(host(split_info), host(alone_info), atol=1e-4, rtol=1e-4)
+        alone, alone_info = host(train(method, [3, 4, 5], steps))
+        split, split_info = host(train(method, [3, 4, 5], steps, 4, parallel, batch_devices))
+        gradients = jax.tree.leaves(alone.train.opt_state)
+        largest = max(np.max(np.abs(leaf)) for leaf in gradients)
+        for one, four in zip(gradients, jax.tree.leaves(split.train.opt_state), strict=True):
+            assert np.max(np.abs(one - four)) < 1e-5 * largest
+        chex.assert_trees_all_close(split_info, alone_info, atol=1e-4, rtol=1e-4)
+
+
+def test_a_poisoned_member_on_another_device_changes_nothing():
+    method = METHODS["ebgan_mdn"].make(METHODS["ebgan_mdn"].Config(energy_steps=1), SPEC, HORIZON)
+    layout = devices.make_layout(jax.devices())
+    group = members.make_members(method, range(4))
+    chunk = loop.make_chunk(method, 8, 1, layout)
+    results = []
+    for poison in (0.0, np.nan):
+        states = members.init_states(method, group.seed, layout.members)
+        states, _ = chunk(states, group.hyper, np.zeros(4, np.int32), data(), np.int32(3))
+        spoil = lambda leaf, poison=poison: leaf.at[2].add(poison)  # noqa: E731
+        energy = jax.jit(lambda tree, spoil=spoil: jax.tree.map(spoil, tree), out_shardings=layout.members)(
+            states.train.params.energy
+        )
+        states = states._replace(train=states.train._replace(params=states.train.params._replace(energy=energy)))
+        states, info = chunk(states, group.hyper, np.zeros(4, np.int32), data(), np.int32(5))
+        results.append(host((states, info)))
+    (sound, sound_info), (poisoned, poisoned_info) = results
+    np.testing.assert_array_equal(sound.failed_at, [-1] * 4)
+    np.testing.assert_array_equal(poisoned.failed_at, [-1, -1, 4, -1])
+    others = lambda tree: jax.tree.map(lambda leaf: np.delete(leaf, 2, 0), tree)  # noqa: E731
+    chex.assert_trees_all_equal(others((poisoned, poisoned_info)), others((sound, sound_info)))
+
+
+def test_layouts_that_do_not_fit_are_refused():
+    four = jax.devices()
+    with pytest.raises(InputError, match="train.batch_devices=3 does not divide 4 devices"):
+        devices.make_layout(four, "shard_map", 3)
+    with pytest.raises(InputError, match="only shard_map spreads members and minibatches"):
+        devices.make_layout(four, "pmap", 2)
+    with pytest.raises(InputError, match="only shard_map spreads members and minibatches"):
+        devices.make_layout(four, "seeds", 2)
+    method = METHODS["mdn"].make(METHODS["mdn"].Config(), SPEC, HORIZON)
+    with pytest.raises(InputError, match="train.batch_size=6 does not divide over 4 devices"):
+        loop.make_chunk(method, 6, 1, devices.make_layout(four, "pmap"))
 
 
 # all_gather, which "mixed" needs, is typed as varying over devices, so check_vma cannot see that the result does not.
@@ -73,36 +133,71 @@ def test_shard_map_takes_the_step_of_the_full_batch(negatives, check_vma):
     state = jax.jit(method.init)(jax.random.key(0))
     batch = jax.tree.map(lambda x: x[0], data())
     whole, info = jax.jit(method.step)(state, batch, method.hyper)
-    step = lambda state, batch: method.step(state, batch, method.hyper, "member")  # noqa: E731
+    step = lambda state, batch: method.step(state, batch, method.hyper, "batch")  # noqa: E731
     split = jax.shard_map(
-        step, mesh=loop.member_mesh(jax.devices()), in_specs=(P(), P("member")), out_specs=P(), check_vma=check_vma
+        step,
+        mesh=devices.make_layout(jax.devices(), "shard_map").mesh,
+        in_specs=(P(), P("batch")),
+        out_specs=P(),
+        check_vma=check_vma,
     )
     after, split_info = jax.jit(split)(state, batch)
     chex.assert_trees_all_close(host(after.params), host(whole.params), atol=1e-6, rtol=0)
     chex.assert_trees_all_close(host(split_info), host(info), atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("parallel", ["seeds", "pmap"])
-def test_a_run_on_four_devices_resumes_and_agrees_with_one(parallel, tmp_path):
-    """Whole runs: by seeds bitwise; by pmap up to the order of sums, so only the first steps are compared."""
+def small_run(parallel, batch_devices=0, num_seeds=3):
     overrides = [
-        "train.steps=24",
-        "train.checkpoint_every=8",
-        f"train.parallel={parallel}",
-        "data.num_demonstrations=64",
-    ]
-    overrides += ["evaluation.num_inputs=5", "evaluation.num_quadrature=50", "evaluation.num_draws=20"]
-    config = make_config("hyperbola", "mdn", 4, 0, overrides)
-    lines, results = [], {}
-    for count in (1, 4):
-        results[count] = run.train(config, tmp_path / str(count), str(tmp_path / "data"), count, log=lines.append)
-    if parallel == "seeds":
-        assert results[1] == results[4]
-    else:
-        np.testing.assert_allclose(results[1]["training"]["nll"], results[4]["training"]["nll"], rtol=1e-3)
-    again = tmp_path / "again"
-    shutil.copytree(tmp_path / "4", again)
+        "train.steps=24", "train.checkpoint_every=8", f"train.parallel={parallel}", f"train.batch_devices={batch_devices}",
+        "data.num_demonstrations=64", "evaluation.num_inputs=5", "evaluation.num_quadrature=50", "evaluation.num_draws=20",
+    ]  # fmt: skip
+    return make_config("hyperbola", "mdn", num_seeds, 0, overrides)
+
+
+def cut_back(path, again, step):
+    """A copy of a finished run as it was at ``step``."""
+    shutil.copytree(path, again)
     (again / "results.json").unlink()
-    shutil.rmtree(again / "checkpoints" / "24")
-    assert run.train(config, again, str(tmp_path / "data"), 4, log=lines.append) == results[4]
-    assert any("resuming" in line and "at step 16" in line for line in lines)
+    for checkpoint in (again / "checkpoints").iterdir():
+        if checkpoint.name.isdigit() and int(checkpoint.name) > step:
+            shutil.rmtree(checkpoint)
+
+
+def test_a_run_is_the_same_on_one_two_and_four_devices_and_moves_between_them(tmp_path):
+    """Three members: on two and on four devices copies fill the gap, and checkpoints hold none of them."""
+    config, lines, data_dir = small_run("seeds"), [], str(tmp_path / "data")
+    results = [run.train(config, tmp_path / str(n), data_dir, n, log=lines.append) for n in (1, 2, 4)]
+    for other in results[1:]:
+        assert other["training"] == results[0]["training"]
+        for name, values in results[0]["metrics"].items():
+            assert other["metrics"][name] == pytest.approx(values, rel=1e-5), name
+    for start, end in ((1, 4), (4, 2), (2, 1)):
+        again = tmp_path / f"{start}-{end}"
+        cut_back(tmp_path / str(start), again, 16)
+        assert run.train(config, again, data_dir, end, log=lines.append)["training"] == results[0]["training"]
+        assert lines[-2].startswith("resuming") and lines[-2].endswith("at step 16")
+
+
+@pytest.mark.parametrize(("parallel", "batch_devices"), [("pmap", 0), ("shard_map", 0), ("shard_map", 2)])
+def test_a_run_with_shared_minibatches_agrees_with_one_device_and_resumes(parallel, batch_devices, tmp_path):
+    """Up to the order of sums, so only the first steps are compared."""
+    config, lines, data_dir = small_run(parallel, batch_devices), [], str(tmp_path / "data")
+    whole = run.train(small_run("seeds"), tmp_path / "1", data_dir, 1, log=lines.append)
+    split = run.train(config, tmp_path / "4", data_dir, log=lines.append)
+    np.testing.assert_allclose(whole["training"]["nll"], split["training"]["nll"], rtol=1e-3)
+    cut_back(tmp_path / "4", tmp_path / "again", 16)
+    assert run.train(config, tmp_path / "again", data_dir, log=lines.append) == split
+
+
+@pytest.mark.parametrize(
+    ("parallel", "batch_devices", "batch_size", "num_members", "num_devices", "expected"),
+    [
+        ("seeds", 0, 32, 6, 0, (4, 1)), ("seeds", 0, 32, 2, 0, (2, 1)), ("seeds", 0, 32, 1, 3, (3, 1)),
+        ("pmap", 0, 32, 1, 0, (1, 4)), ("shard_map", 0, 9, 1, 0, (1, 3)), ("shard_map", 2, 32, 5, 0, (2, 2)),
+        ("shard_map", 2, 32, 1, 0, (1, 2)), ("shard_map", 0, 32, 5, 2, (1, 2)),
+    ],
+)  # fmt: skip
+def test_devices_that_have_something_to_do(parallel, batch_devices, batch_size, num_members, num_devices, expected):
+    overrides = [f"train.parallel={parallel}", f"train.batch_devices={batch_devices}", f"train.batch_size={batch_size}"]
+    layout = program.choose_layout(make_config("hyperbola", "mdn", 1, 0, overrides), num_members, num_devices)
+    assert (layout.member_devices, layout.batch_devices) == expected

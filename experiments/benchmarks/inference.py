@@ -1,0 +1,68 @@
+"""Time to choose an action, for every method and every way it can choose one, at its default sizes on the hyperbola.
+
+Command:  python -m experiments.benchmarks.inference
+Run time: about 1 minute on 2 CPU cores.
+
+Batch 1 is a robot's control loop, batch 256 an evaluation. ``p50_ms`` and ``p99_ms`` are over single calls, all ways taking turns.
+"""
+
+import time
+import typing
+
+import jax
+import numpy as np
+
+from ebgan_mdn_jax.methods import METHODS
+from ebgan_mdn_jax.methods.base import Method
+from ebgan_mdn_jax.tasks import TASKS
+from ebgan_mdn_jax.types import Horizon
+from experiments.benchmarks import measure
+
+
+def methods() -> dict[tuple[str, str], Method]:
+    """Every method of the registry with every value of its ``act_by``; by name and value."""
+    found = {}
+    for name, module in METHODS.items():
+        hint = typing.get_type_hints(module.Config).get("act_by")
+        for how in typing.get_args(hint) or ("",):
+            config = module.Config(**({"act_by": how} if how else {}))
+            found[name, how] = module.make(config, TASKS["hyperbola"].spec, Horizon(1, 1))
+    return found
+
+
+def rows(batch_sizes=(1, 256), num_calls: int = 300) -> list[dict]:
+    """Measure ``num_calls`` calls of each way at each batch size."""
+    key = jax.random.key(0)
+    table = []
+    for batch_size in batch_sizes:
+        obs = np.zeros((batch_size, 1), np.float32)
+        calls = {}
+        for name, method in methods().items():
+            params = jax.jit(method.init)(key).params
+            act = jax.jit(method.act)
+            jax.block_until_ready(act(key, params, obs))
+            calls[name] = (act, params)
+        seconds = {name: [] for name in calls}
+        for _ in range(num_calls):
+            for name, (act, params) in calls.items():
+                began = time.perf_counter()
+                jax.block_until_ready(act(key, params, obs))
+                seconds[name].append(time.perf_counter() - began)
+        for (name, how), values in seconds.items():
+            p50, p99 = np.percentile(values, [50, 99])
+            table.append(
+                {
+                    "method": name,
+                    "act_by": how,
+                    "batch": batch_size,
+                    "p50_ms": 1e3 * p50,
+                    "p99_ms": 1e3 * p99,
+                    "actions_per_s": batch_size / p50,
+                    "time_over_mdn_sample": p50 / np.percentile(seconds["mdn", "sample"], 50),
+                }
+            )
+    return table
+
+
+if __name__ == "__main__":
+    measure.command("inference", rows)

@@ -1,0 +1,199 @@
+"""Judging a trained run from its checkpoint alone: metrics of every member, their statistics, and what figures are drawn from."""
+
+import functools
+import os
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import PartitionSpec as P
+
+from ebgan_mdn_jax.evaluation import divergences, statistics
+from ebgan_mdn_jax.methods.base import Method
+from ebgan_mdn_jax.normalization import Normalization
+from ebgan_mdn_jax.tasks.base import Conditional
+from ebgan_mdn_jax.training import checkpoint
+from ebgan_mdn_jax.training.devices import Layout, fetch, make_layout, place
+from ebgan_mdn_jax.training.members import map_members, resize
+from ebgan_mdn_jax.types import PyTree, require
+from experiments import processes
+from experiments.config import (
+    INFERENCE,
+    ExperimentConfig,
+    apply_overrides,
+    differences,
+    from_json,
+    to_json,
+    training_part,
+)
+from experiments.program import Run, abstract_states, build
+from experiments.workdir import Workdir, read_json, strict, write_arrays, write_json
+
+# Seeds of the draws in evaluation and figures: fixed, so that evaluating again gives the same numbers.
+_EVALUATION_SEED = 1_000_003
+_FIGURE_SEED = 1_000_033
+_FIGURE_MEMBERS = 4
+_MOST_TOGETHER = 64  # members evaluated vectorised: a quadrature takes some 10 MB each
+
+
+def evaluate(
+    workdir: str | os.PathLike,
+    data_dir: str | None = None,
+    overrides: tuple[str, ...] = (),
+    log: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Evaluate a run from its newest checkpoint's parameters alone.
+
+    Without ``overrides`` this writes ``results.json`` and ``arrays.npz`` of the run, and the numbers are those of training. Overrides
+    may change how actions are chosen (``method.sample_by``, ``method.num_candidates``) and judged (``evaluation.*``); the results are
+    then returned and not written.
+
+    Raises:
+      InputError: if there is no checkpoint of this run, or an override would change the network.
+    """
+    directory = Workdir(workdir)
+    config = from_json(read_json(directory.config), str(directory.config))
+    with checkpoint.open_manager(directory.checkpoints, read_only=True) as manager:
+        step, item = checkpoint.restore_config(manager)
+        saved = from_json(item["config"], f"checkpoint {directory.checkpoints}/{step}")
+        require(
+            not differences(training_part(to_json(saved)), training_part(to_json(config))),
+            f"{directory.path}: checkpoint and config.json are of different runs; train in a new one",
+        )
+        require(
+            step == config.train.steps,
+            f"{directory.path} is trained to step {step} of {config.train.steps}: finish it with experiments.train",
+        )
+        if overrides:
+            config = _with_inference(config, overrides)
+        normalization = Normalization(**{name: tuple(values) for name, values in item["normalization"].items()})
+        run = build(config, data_dir, normalization)
+        layout = _layout(run.members.size)
+        params = checkpoint.restore_params(manager, step, abstract_states(run.method, run.members), layout.everywhere)
+    results = _results(run, layout, params, item["training"], item["failures"])
+    few = fetch(jax.tree.map(lambda leaf: leaf[:_FIGURE_MEMBERS], params))
+    if not overrides and processes.is_first():
+        write_arrays(directory.arrays, _figure_arrays(run, few))
+        results = strict(results)
+        if directory.results.exists():
+            different = differences(results, read_json(directory.results))
+            if different:
+                log(f"warning: results differ from those of the run (another backend or version?): {different[0]}")
+        write_json(directory.results, results)
+    return results
+
+
+def _with_inference(config: ExperimentConfig, overrides: tuple[str, ...]) -> ExperimentConfig:
+    for override in overrides:
+        require(override.startswith(INFERENCE), f"--set={override}: evaluation may only change {', '.join(INFERENCE)}*")
+    return apply_overrides(config, overrides)
+
+
+def _layout(num_members: int) -> Layout:
+    """All devices that get a member."""
+    available = jax.devices()
+    return make_layout(available if jax.process_count() > 1 else available[:num_members])
+
+
+def _results(
+    run: Run, layout: Layout, params: PyTree, training: dict[str, list[float]], failures: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Metrics of every member, their statistics per hyperparameter setting, and the ceiling that a perfect policy would score.
+
+    A member that training had to freeze has no metrics (NaN), whatever its last finite parameters would score.
+    """
+    metrics = _evaluate_members(run, layout, functools.partial(_conditional, run.method), params, run.members.seed)
+    for values in metrics.values():
+        values[[failure["member"] for failure in failures]] = np.nan
+    varied = [name for name, values in run.config.hyper.items() if len(values) > 1]
+    settings = [
+        {name: float(value[i]) for name, value in run.members.hyper._asdict().items()} for i in range(run.members.size)
+    ]
+    groups: dict[tuple, list[int]] = {}
+    for index, setting in enumerate(settings):
+        groups.setdefault(tuple(setting[name] for name in varied), []).append(index)
+    ceiling = None
+    if run.task.conditional is not None:
+        seeds = np.asarray(run.config.seeds, np.int32)
+        ceiling = _evaluate_members(run, _layout(len(seeds)), lambda _: run.task.conditional, (), seeds)
+        folds = seeds % run.dataset.num_folds
+        ceiling = {name: statistics.summarize(values, folds) for name, values in ceiling.items()}
+    return {
+        "task": run.config.task_name,
+        "method": run.config.method_name,
+        "steps": run.config.train.steps,
+        "members": [
+            {"seed": int(seed), "hyper": setting} for seed, setting in zip(run.members.seed, settings, strict=True)
+        ],
+        "metrics": metrics,
+        "training": training,
+        "failures": failures,
+        "ceiling": ceiling,
+        "statistics": [
+            {
+                "hyper": dict(zip(varied, key, strict=True)),
+                "metrics": {
+                    name: statistics.summarize(values[indices], run.folds[indices]) for name, values in metrics.items()
+                },
+            }
+            for key, indices in groups.items()
+        ],
+    }
+
+
+def _conditional(method: Method, params: PyTree) -> Conditional:
+    """One member's policy as the evaluator sees it."""
+    log_prob = functools.partial(method.log_prob, params) if method.log_prob else None
+    return Conditional(lambda key, obs, num: method.sample(key, params, obs, num), log_prob)
+
+
+def _evaluate_members(
+    run: Run, layout: Layout, policy: Callable[[PyTree], Conditional], params: PyTree, seeds: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Metrics ``[S]`` in one program over all devices, of the policies that ``params`` (leaves ``[S]``) stand for."""
+
+    def one(params, seed, fold):
+        key = jax.random.fold_in(jax.random.key(_EVALUATION_SEED), seed)
+        heldout, mask = jax.tree.map(
+            lambda leaf: jnp.asarray(leaf)[fold], (run.dataset.heldout, run.dataset.heldout_mask)
+        )
+        return run.task.evaluate(key, policy(params), heldout, mask, run.config.evaluation)
+
+    local = -(-len(seeds) // layout.member_devices)
+    on_cpu = layout.devices[0].platform == "cpu"
+    together = min(run.config.train.members_per_step or (1 if on_cpu else local), local, _MOST_TOGETHER)
+    num_padded = -(-local // together) * together * layout.member_devices
+    mapped = jax.shard_map(
+        map_members(one, together), mesh=layout.mesh, in_specs=P("member"), out_specs=P("member"), check_vma=False
+    )
+    folds = seeds % run.dataset.num_folds
+    seeds_and_folds = place(resize((seeds, folds), num_padded), layout.members)
+    metrics = jax.jit(mapped)(resize(params, num_padded, layout.members), *seeds_and_folds)
+    return {name: np.asarray(values[: len(seeds)], np.float64) for name, values in fetch(metrics).items()}
+
+
+def _figure_arrays(run: Run, params: PyTree) -> dict[str, np.ndarray]:
+    """What figures are drawn from: demonstrations, samples of the first members, landscape and mixture of the first one."""
+    spec, method = run.task.spec, run.method
+    low, high = np.asarray(spec.obs_low), np.asarray(spec.obs_high)
+    obs = jnp.asarray(np.linspace(low, high, 100 if np.any(high > low) else 1), jnp.float32)
+    per_input = 20 if obs.shape[0] > 1 else 1000
+    keys = jax.random.split(jax.random.key(_FIGURE_SEED), min(_FIGURE_MEMBERS, run.members.size))
+    samples = jax.jit(jax.vmap(lambda key, one: method.sample(key, one, obs, per_input)))(keys, params)
+    demonstrations = jax.tree.map(lambda leaf: leaf[0], run.dataset.train)
+    if run.dataset.num_folds > 1:  # members train on different rows: show all
+        heldout = jax.tree.map(lambda leaf: leaf[0][run.dataset.heldout_mask[0]], run.dataset.heldout)
+        demonstrations = jax.tree.map(lambda *parts: np.concatenate(parts), demonstrations, heldout)
+    arrays = {"train_obs": demonstrations.obs, "train_action": demonstrations.action, "obs": obs, "samples": samples}
+    first = jax.tree.map(lambda leaf: leaf[0], params)
+    grid, _ = divergences.action_grid(spec, 200 if spec.action_dim == 1 else 100)
+    actions = jnp.broadcast_to(grid[:, None], (grid.shape[0], obs.shape[0], spec.action_dim))
+    if method.energy:
+        arrays |= {"actions": grid, "energy": jax.jit(method.energy)(first, obs, actions)}
+    if method.log_prob:
+        arrays |= {"actions": grid, "log_prob": jax.jit(method.log_prob)(first, obs, actions)}
+    if method.mixture:
+        arrays |= jax.jit(method.mixture)(first, obs)._asdict()
+    return {name: np.asarray(value) for name, value in arrays.items()}
