@@ -1,7 +1,6 @@
 """Only traceable numbers are published, and the README shows exactly those."""
 
 import json
-import sys
 
 import pytest
 from test_run import call
