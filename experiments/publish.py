@@ -24,6 +24,7 @@ from experiments.workdir import read_json, write_text
 
 USED = (flags.CONFIG, flags.WORKDIR, flags.RECOMPUTE)
 RESULTS = pathlib.Path(__file__).with_name("results")
+BENCHMARKS = RESULTS / "benchmarks"
 README = pathlib.Path(__file__).resolve().parents[1] / "README.md"
 _FILES = ("table.csv", "members.csv", "provenance.json")
 
@@ -45,7 +46,7 @@ def publish(name: str, directory: pathlib.Path) -> None:
     (RESULTS / name).mkdir(parents=True, exist_ok=True)
     for file in _FILES:
         shutil.copyfile(directory / file, RESULTS / name / file)
-    write_text(README, renew(README.read_text()))
+    renew_documents()
 
 
 def recompute(folder: pathlib.Path) -> list[Row]:
@@ -72,14 +73,39 @@ def recompute(folder: pathlib.Path) -> list[Row]:
     return rows
 
 
+def renew_documents() -> None:
+    """Render the blocks of README and BUILD from the committed CSV."""
+    for path in (README, README.with_name("BUILD.md")):
+        if path.is_file():
+            write_text(path, renew(path.read_text()))
+
+
 def renew(readme: str) -> str:
-    """The README's text with every published block ``<!-- results: name -->`` ... ``<!-- end -->`` rendered from the committed CSV."""
+    """The text of README or BUILD with every published block rendered from the committed CSV.
+
+    Blocks are ``<!-- results: name -->`` ... ``<!-- end -->`` for a sweep, and the same with ``benchmark`` for a benchmark.
+    """
 
     def render(match):
-        published = all((RESULTS / match[2] / file).is_file() for file in _FILES)
-        return match[1] + block(match[2]) + match[3] if published else match[0]
+        start, kind, name, end = match.groups()
+        if kind == "benchmark":
+            published, text = (BENCHMARKS / f"{name}.csv").is_file(), benchmark_block
+        else:
+            published, text = all((RESULTS / name / file).is_file() for file in _FILES), block
+        return start + text(name) + end if published else match[0]
 
-    return re.sub(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", render, readme, flags=re.DOTALL)
+    return re.sub(r"(<!-- (results|benchmark): (\w+) -->\n).*?(<!-- end -->)", render, readme, flags=re.DOTALL)
+
+
+def benchmark_block(name: str) -> str:
+    """Table and origin of one benchmark."""
+    with (BENCHMARKS / f"{name}.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    launch = read_json(BENCHMARKS / f"{name}.json")
+    return (
+        f"{markdown_table(header, rows)}\n\n`{launch['command']}` at commit {launch['commit']} on {launch['hardware']} "
+        f"(jax {launch['versions']['jax']}).\n"
+    )
 
 
 def block(name: str) -> str:
@@ -121,7 +147,7 @@ def main() -> None:
         for folder, text in tables.items():
             write_text(folder / "table.csv", text)
             print(f"worked out {folder / 'table.csv'}")
-        write_text(README, renew(README.read_text()))
+        renew_documents()
         return
     require(name is not None, f"--config is missing: expected one of {', '.join(CONFIGS)}")
     publish(name, pathlib.Path(flags.WORKDIR.value or f"runs/{name}"))

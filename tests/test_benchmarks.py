@@ -44,7 +44,7 @@ def test_counted_flops_are_those_of_the_compiler():
 
 
 def test_files_say_where_they_come_from(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(measure, "FOLDER", tmp_path)
+    monkeypatch.setattr(measure, "BENCHMARKS", tmp_path)
     measure.publish("toy", [{"size": 1, "ms": 0.123456}, {"size": 2, "ms": 45.6789}])
     assert "0.123" in capsys.readouterr().out
     assert measure.read("toy") == [{"size": "1", "ms": "0.123"}, {"size": "2", "ms": "45.7"}]
@@ -74,7 +74,7 @@ def test_inference_covers_every_method_and_way():
 
 
 def test_published_benchmarks_come_from_committed_code():
-    for path in measure.FOLDER.glob("*.csv"):
+    for path in measure.BENCHMARKS.glob("*.csv"):
         with path.open(newline="") as file:
             assert list(csv.DictReader(file))
         launch = json.loads(path.with_suffix(".json").read_text())

@@ -16,11 +16,10 @@ from ebgan_mdn_jax import mixture
 from ebgan_mdn_jax.methods import ebgan_mdn
 from ebgan_mdn_jax.types import Spec
 from experiments.provenance import launch
-from experiments.publish import RESULTS
+from experiments.publish import BENCHMARKS, renew_documents
 from experiments.tables import markdown_table
 from experiments.workdir import write_json
 
-FOLDER = RESULTS / "benchmarks"
 NUM_ROUNDS = 5
 
 
@@ -80,25 +79,26 @@ def ebgan_mdn_flops(config: ebgan_mdn.Config, spec: Spec, batch_size: int) -> in
 
 
 def command(name: str, measure_rows: Callable[[], Sequence[Mapping[str, Any]]]) -> None:
-    """Measure, print the rows as a table, and write them and where they come from."""
+    """Measure, print the rows as a table, write them and where they come from, and show them in README and BUILD."""
     if len(sys.argv) > 1:
         print(f"error: unexpected argument {sys.argv[1]!r}: benchmarks take none", file=sys.stderr)
         sys.exit(2)
     logging.set_verbosity(logging.ERROR)
     publish(name, measure_rows())
+    renew_documents()
 
 
 def publish(name: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Print rows, and write ``<name>.csv`` and ``<name>.json``."""
     header = list(rows[0])
     print(markdown_table(header, [[show(row[column]) for column in header] for row in rows]))
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    with (FOLDER / f"{name}.csv").open("w", newline="") as file:
+    BENCHMARKS.mkdir(parents=True, exist_ok=True)
+    with (BENCHMARKS / f"{name}.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, header, lineterminator="\n")
         writer.writeheader()
         writer.writerows({column: show(value) for column, value in row.items()} for row in rows)
-    write_json(FOLDER / f"{name}.json", launch())
-    print(f"{FOLDER / name}.csv")
+    write_json(BENCHMARKS / f"{name}.json", launch())
+    print(f"{BENCHMARKS / name}.csv")
 
 
 def show(value: Any) -> str:
@@ -108,5 +108,5 @@ def show(value: Any) -> str:
 
 def read(name: str) -> list[dict[str, str]]:
     """The rows of a published benchmark."""
-    with (FOLDER / f"{name}.csv").open(newline="") as file:
+    with (BENCHMARKS / f"{name}.csv").open(newline="") as file:
         return list(csv.DictReader(file))
