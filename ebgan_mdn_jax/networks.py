@@ -78,8 +78,11 @@ class EnergyMLP(nn.Module):
     @nn.compact
     def __call__(self, obs: Array, action: Array) -> Array:
         """Evaluate the energy."""
-        obs = jnp.broadcast_to(obs, (*action.shape[:-1], obs.shape[-1]))
-        return MLP(self.hidden, 1, self.init_name)(jnp.concatenate([obs, action], axis=-1))[..., 0]
+        lead = action.shape[:-1]
+        obs = jnp.broadcast_to(obs, (*lead, obs.shape[-1]))
+        # Laid out features-major before they are joined: joined first, the first layer's products take 2 to 3 times as long.
+        inputs = jnp.concatenate([jnp.moveaxis(obs, -1, 0), jnp.moveaxis(action, -1, 0)])
+        return MLP(self.hidden, 1, self.init_name)(inputs.reshape(inputs.shape[0], -1).T).reshape(lead)
 
 
 class MixtureMLP(nn.Module):

@@ -140,7 +140,7 @@ def _find(lines: Sequence[Line], baseline: str) -> Line:
     """The line that ``baseline`` names: by the table's name, else by run or method."""
     by_name = [line for line in lines if line.name == baseline]
     found = by_name or [line for line in lines if baseline in (line.run, line.method)]
-    names = ", ".join(line.name for line in found or lines)
+    names = "; ".join(f"'{line.name}'" for line in found or lines)
     require(found, f"--baseline={baseline}: {lines[0].task} has no such line; expected one of {names}")
     require(len(found) == 1, f"--baseline={baseline}: {lines[0].task} has several lines of it; give one of {names}")
     return found[0]
@@ -164,6 +164,8 @@ def _pooled(row: Row, lines: Sequence[Line]) -> Row:
     strata = np.concatenate([[i] * len(line.seeds) for i, line in enumerate(lines)])
     of_fold = np.concatenate([folds(line.task, line.seeds) for line in lines])
     result = statistics.summarize(values, strata * (1 + of_fold.max()) + of_fold)
+    if all(len(line.seeds) == 1 for line in lines):  # nothing to resample within a task
+        result |= dict.fromkeys(("low", "high", "iqm_low", "iqm_high"), np.nan)
     finite = {name: result[name] if np.isfinite(result[name]) else None for name in STATISTICS}
     return row._replace(num_seeds=values.size, **finite)
 

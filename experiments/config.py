@@ -122,8 +122,9 @@ def apply_overrides(config: ExperimentConfig, overrides: Iterable[str]) -> Exper
     for path in changes:
         if path not in valid:
             close = difflib.get_close_matches(path, valid, n=1, cutoff=0.85)
-            hint = f" (did you mean {close[0]}?)" if close else ""
-            raise InputError(f"--set={path}=...: no such path{hint}; valid ones are {', '.join(valid)}")
+            close = close or [known for known in valid if known.rpartition(".")[2] == path]
+            mend = f"did you mean {close[0]}?" if close else f"valid ones are {', '.join(valid)}"
+            raise InputError(f"--set={path}=...: no such path; {mend}")
     hyper = dict(config.hyper)
     for path, text in changes.items():
         if path.startswith("hyper."):

@@ -39,10 +39,11 @@ _MOST_TOGETHER = 64  # members evaluated vectorised: a quadrature takes some 10 
 
 
 def evaluate(
-    workdir: str | os.PathLike,
+    workdir: str | os.PathLike | Workdir,
     data_dir: str | None = None,
     overrides: tuple[str, ...] = (),
     log: Callable[[str], None] = print,
+    num_devices: int = 0,
 ) -> dict[str, Any]:
     """Evaluate a run from its newest checkpoint's parameters alone.
 
@@ -53,7 +54,7 @@ def evaluate(
     Raises:
       InputError: if there is no checkpoint of this run, or an override would change the network.
     """
-    directory = Workdir(workdir)
+    directory = workdir if isinstance(workdir, Workdir) else Workdir(workdir)
     config = from_json(read_json(directory.config), str(directory.config))
     with checkpoint.open_manager(directory.checkpoints, read_only=True) as manager:
         step, item = checkpoint.restore_config(manager)
@@ -70,11 +71,12 @@ def evaluate(
             config = _with_inference(config, overrides)
         normalization = Normalization(**{name: tuple(values) for name, values in item["normalization"].items()})
         run = build(config, data_dir, normalization)
-        layout = _layout(run.members.size)
+        layout = _layout(run.members.size, num_devices)
         params = checkpoint.restore_params(manager, step, abstract_states(run.method, run.members), layout.everywhere)
     results = _results(run, layout, params, item["training"], item["failures"])
     few = fetch(jax.tree.map(lambda leaf: leaf[:_FIGURE_MEMBERS], params))
     if not overrides and processes.is_first():
+        directory.check_claim()
         write_arrays(directory.arrays, _figure_arrays(run, few))
         results = strict(results)
         if directory.results.exists():
@@ -91,9 +93,9 @@ def _with_inference(config: ExperimentConfig, overrides: tuple[str, ...]) -> Exp
     return apply_overrides(config, overrides)
 
 
-def _layout(num_members: int) -> Layout:
-    """All devices that get a member."""
-    available = jax.devices()
+def _layout(num_members: int, num_devices: int) -> Layout:
+    """All devices that get a member, or the first ``num_devices`` of them."""
+    available = jax.devices()[: num_devices or None]
     return make_layout(available if jax.process_count() > 1 else available[:num_members])
 
 
@@ -117,7 +119,8 @@ def _results(
     ceiling = None
     if run.task.conditional is not None:
         seeds = np.asarray(run.config.seeds, np.int32)
-        ceiling = _evaluate_members(run, _layout(len(seeds)), lambda _: run.task.conditional, (), seeds)
+        ceiling_layout = make_layout(layout.devices if jax.process_count() > 1 else layout.devices[: len(seeds)])
+        ceiling = _evaluate_members(run, ceiling_layout, lambda _: run.task.conditional, (), seeds)
         folds = seeds % run.dataset.num_folds
         ceiling = {name: statistics.summarize(values, folds) for name, values in ceiling.items()}
     return {

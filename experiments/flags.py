@@ -4,6 +4,7 @@ import logging as python_logging
 import os
 import signal
 import sys
+import traceback
 import typing
 from collections.abc import Callable
 
@@ -17,7 +18,7 @@ from ebgan_mdn_jax.training.devices import Parallel
 from ebgan_mdn_jax.types import InputError
 from experiments import processes
 from experiments.configs import CONFIGS
-from experiments.preemption import Preempted
+from experiments.preemption import Preempted, raise_at_sigterm
 
 TASK = flags.DEFINE_enum("task", "hyperbola", list(TASKS), "Where demonstrations come from.")
 METHOD = flags.DEFINE_enum("method", "ebgan_mdn", list(METHODS), "What to train.")
@@ -37,7 +38,7 @@ GRID = flags.DEFINE_multi_string(
     [],
     "Values to combine as path=value,value,..., repeatable: hyper.* become members, others (and task, method) runs.",
 )
-DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the plan and stop.")
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the plan, for which every program is compiled, and stop.")
 COORDINATOR = flags.DEFINE_string(
     "coordinator",
     None,
@@ -135,19 +136,26 @@ def run(main: Callable[[], None], *used: flags.FlagHolder) -> None:
         del argv
         configure_jax()
         try:
-            processes.start(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
-            main()
+            with raise_at_sigterm():
+                processes.start(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
+                main()
         except InputError as error:
-            _fail(str(error))
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2) if getattr(error, "agreed", False) else processes.leave(2)
         except Preempted as error:
             print(error, file=sys.stderr)
-            sys.exit(128 + signal.SIGTERM)
+            sys.exit(128 + signal.SIGTERM) if error.agreed else processes.leave(128 + signal.SIGTERM)
+        except KeyboardInterrupt:
+            print("stopped by Ctrl-C: the same command goes on from the newest checkpoint", file=sys.stderr)
+            processes.leave(128 + signal.SIGINT)
         except BrokenPipeError:  # the reader of our output has gone, such as head
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
         except Exception:
-            processes.abandon()
-            raise
+            if jax.process_count() == 1:
+                raise
+            traceback.print_exc()
+            processes.leave(1)
 
     app.run(guarded, flags_parser=parse)
 

@@ -17,15 +17,14 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from typing import Any, NamedTuple
 
 from experiments import claims, flags
 from experiments.config import ExperimentConfig
-from experiments.preemption import Preempted, Watch
+from experiments.preemption import Preempted, Watch, raise_at_sigterm
 from experiments.provenance import record
 from experiments.run import train
-from experiments.workdir import InUse
+from experiments.workdir import patiently
 
 # A requeued job may start before the claim of its predecessor, on another machine that has died, is out of date.
 _PATIENCE_SECONDS = 2 * claims.STALE_SECONDS
@@ -50,10 +49,6 @@ class Job(NamedTuple):
         requeue = signal.getsignal(time_is_up)
         requeued = []
 
-        def stop(signum, frame):
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # Slurm may send it twice
-            raise Preempted  # outside the training loop there is nothing to save
-
         def stop_and_requeue(signum, frame):
             requeued.append(signum)
             handler = signal.getsignal(signal.SIGTERM)
@@ -61,9 +56,9 @@ class Job(NamedTuple):
                 signal.raise_signal(signal.SIGTERM)
 
         signal.signal(time_is_up, stop_and_requeue)
-        signal.signal(signal.SIGTERM, stop)
         try:
-            self._train()
+            with raise_at_sigterm():
+                self._train()
         except Preempted as stopped:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             print(stopped, file=sys.stderr, flush=True)
@@ -80,13 +75,12 @@ class Job(NamedTuple):
     def _train(self):
         flags.configure_jax()
         directory = pathlib.Path(self.directory)
-        until = time.monotonic() + _PATIENCE_SECONDS
-        _patiently(lambda: record(directory, self.command), until)
+        patiently(lambda: record(directory, self.command), _PATIENCE_SECONDS)
         for name, config in self.runs:
             source = directory / self.runs[0][0]
             options = {"tensorboard": self.tensorboard, "trained_in": None if directory / name == source else source}
             act = functools.partial(train, config, directory / name, self.data_dir, self.num_devices, **options)
-            _patiently(act, until)
+            patiently(act, _PATIENCE_SECONDS)
 
 
 def _slurm_state() -> str:
@@ -100,15 +94,3 @@ def _slurm_state() -> str:
         return ""
     found = re.search(r"\bJobState=(\w+)", shown)
     return found[1] if found else ""
-
-
-def _patiently(act, until):
-    """Call ``act`` until it finds its folder free."""
-    while True:
-        try:
-            return act()
-        except InUse as error:
-            if time.monotonic() > until:
-                raise
-            print(error, flush=True)
-            time.sleep(2.0)

@@ -7,7 +7,7 @@ masking smaller ones into one program makes all members pay for the largest, whi
 
 import itertools
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from ebgan_mdn_jax.types import InputError, require
@@ -36,6 +36,9 @@ def configs_from_flags() -> dict[str, ExperimentConfig]:
             require(not flag.present, f"--{flag.name} has no meaning beside --config, which names tasks and methods")
         specs = CONFIGS[name]
     else:
+        for flag in (flags.TASK, flags.METHOD):
+            beside = any(entry.startswith(f"{flag.name}=") for entry in flags.GRID.value)
+            require(not (flag.present and beside), f"--{flag.name} has no meaning beside --grid={flag.name}=...")
         specs = (run_spec(flags.TASK.value, flags.METHOD.value, flags.SEEDS.value),)
     num_seeds = flags.SEEDS.value if flags.SEEDS.present else None
     return expand(specs, flags.GRID.value, flags.overrides(), num_seeds, flags.FIRST_SEED.value)
@@ -60,7 +63,7 @@ def expand(
     Returns:
       Configs by run name: the spec's name and the settings that tell its runs apart.
     """
-    settings = {}
+    settings, overrides = {}, list(overrides)
     for entry in grid:
         path, separator, text = entry.partition("=")
         values = split_values(text)
@@ -68,13 +71,18 @@ def expand(
         require(path not in settings, f"--grid={entry}: {path} is given twice; list all values once")
         require(len(set(values)) == len(values), f"--grid={entry}: a value occurs twice; give each once")
         settings[path] = values
+    for override in overrides:
+        path = override.partition("=")[0]
+        require(
+            path not in settings, f"--grid={path}=...: {override} is given for every run too; leave one of them out"
+        )
     hyper = [f"{path}={','.join(values)}" for path, values in settings.items() if path.startswith("hyper.")]
     axes = {path: values for path, values in settings.items() if not path.startswith("hyper.")}
     configs = {}
     for spec in specs:
         for values in itertools.product(*axes.values()):
             setting = dict(zip(axes, values, strict=True))
-            name, config = _expand_one(spec, setting, [*hyper, *overrides], num_seeds, first_seed)
+            name, config = _expand_one(spec, setting, [*hyper, *overrides], settings, num_seeds, first_seed)
             require(
                 name not in configs,
                 f"--grid: two runs are called {name}; leave out the path that names the same runs again",
@@ -83,7 +91,7 @@ def expand(
     return configs
 
 
-def _expand_one(spec, setting, overrides, num_seeds, first_seed):
+def _expand_one(spec, setting, overrides, grid, num_seeds, first_seed):
     setting = dict(setting)
     task, method = setting.pop("task", spec.task), setting.pop("method", spec.method)
     variant = spec.name.removeprefix(f"{spec.task}-{spec.method}").lstrip("-")
@@ -94,7 +102,10 @@ def _expand_one(spec, setting, overrides, num_seeds, first_seed):
     try:
         return named.name, make_config(task, method, named.num_seeds, first_seed, overrides)
     except InputError as error:
-        raise InputError(f"run {named.name}: {error}") from error
+        message = str(error)
+        for path in grid:
+            message = message.replace(f"--set={path}=", f"--grid={path}=")
+        raise InputError(f"run {named.name}: {message}") from error
 
 
 def _plain(value: str) -> str:
@@ -117,8 +128,8 @@ def compile_plan(
     log: Callable[[str], None] = print,
 ) -> Plan:
     """Compile every run that is not finished, and tell what there is to do: members, programs, compilations, memory."""
-    source = trained_as(configs)
     left = [name for name in configs if not finished(name)]
+    source = trained_as(configs, left)
     borrowed = {name: source[name] for name in left if source[name] != name}
     trains = set(source.values())
     members = sum(count_members(configs[name]) for name in trains)
@@ -149,12 +160,16 @@ def compile_plan(
     return Plan(programs, borrowed)
 
 
-def trained_as(configs: Mapping[str, ExperimentConfig]) -> dict[str, str]:
-    """For every run, the first one that trains the same: those that only choose or judge actions otherwise take its checkpoint."""
-    first: dict[str, str] = {}
-    return {
-        name: first.setdefault(json.dumps(training_part(to_json(config))), name) for name, config in configs.items()
-    }
+def trained_as(configs: Mapping[str, ExperimentConfig], unfinished: Collection[str]) -> dict[str, str]:
+    """For every run, the one that trains the same for all: those that only choose or judge actions otherwise take its checkpoint.
+
+    It is a finished one, if there is any, else the first.
+    """
+    same = {name: json.dumps(training_part(to_json(config))) for name, config in configs.items()}
+    source: dict[str, str] = {}
+    for name in sorted(configs, key=lambda name: name in unfinished):  # a stable sort: finished runs first
+        source.setdefault(same[name], name)
+    return {name: source[same[name]] for name in configs}
 
 
 def default_name() -> str:

@@ -10,10 +10,14 @@ from collections.abc import Iterator
 _ONE_REQUEST_SECONDS = 5.0
 
 
-class Preempted(Exception):
-    """A run has saved its state and stopped, as SIGTERM asked."""
+class Preempted(BaseException):
+    """Stopped as SIGTERM asked, with all that is worth it saved.
+
+    Like KeyboardInterrupt no `Exception`, so that nobody takes it for a damaged file. ``agreed``: all processes of a run raise it.
+    """
 
     def __init__(self, step: int | None = None, num_steps: int | None = None):
+        self.agreed = step is not None
         where = "" if step is None else f" at step {step} of {num_steps}"
         super().__init__(f"stopped by SIGTERM{where}: the same command goes on from there")
 
@@ -30,6 +34,27 @@ class Watch:
         elif time.monotonic() - self._since > _ONE_REQUEST_SECONDS:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.raise_signal(signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def raise_at_sigterm() -> Iterator[None]:
+    """While the context lasts, SIGTERM raises `Preempted`, wherever the program is: for all but training, which has something to save.
+
+    In other threads than the main one nothing is caught.
+    """
+
+    def stop(signum, frame):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it may be sent twice
+        raise Preempted
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if previous is None else previous)
 
 
 @contextlib.contextmanager

@@ -5,8 +5,8 @@ JAX once its heartbeat is missed; started again, the run goes on from its newest
 """
 
 import os
+import socket
 import sys
-import traceback
 from collections.abc import Callable
 
 import jax
@@ -46,7 +46,15 @@ def start(coordinator: str | None, num_processes: int | None, process_id: int | 
     else:
         require(len(given) == 2, "--coordinator=host:port needs --num_processes and --process_id too")
         require(process_id < num_processes, f"--process_id={process_id}: counts from 0 to {num_processes - 1}")
-        require(coordinator.rpartition(":")[2].isdigit(), f"--coordinator={coordinator}: expected host:port, or auto")
+        port = coordinator.rpartition(":")[2]
+        require(
+            ":" in coordinator and port.isdigit() and 0 < int(port) < 2**16,
+            f"--coordinator={coordinator}: expected host:port with a port below 65536, or auto",
+        )
+        if process_id == 0:
+            _check_free(coordinator, int(port))
+        print(f"process {process_id} of {num_processes}: waiting for all at {coordinator}", flush=True)
+    jax.config.update("jax_enable_preemption_service", False)  # it would catch SIGTERM and tell nobody
     try:
         jax.distributed.initialize(
             coordinator if coordinator != "auto" else None,
@@ -57,15 +65,33 @@ def start(coordinator: str | None, num_processes: int | None, process_id: int | 
         )
     except (ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
+        if coordinator == "auto":
+            reason += "; without Slurm, Open MPI or Kubernetes give host:port, --num_processes and --process_id"
         raise InputError(f"--coordinator={coordinator}: cannot join the other processes ({reason})") from error
 
 
-def abandon() -> None:
-    """After an unexpected error in one of several processes: leave at once, so that the others end after a missed heartbeat."""
+def _check_free(coordinator: str, port: int) -> None:
+    """JAX may crash on a port that is taken."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError as error:
+            raise InputError(
+                f"--coordinator={coordinator}: port {port} is taken here ({error.strerror}); give another"
+            ) from error
+
+
+def leave(code: int) -> None:
+    """Exit with ``code``; as one of several processes at once, since the usual exit would wait for the others, who wait for this one.
+
+    They end after a missed heartbeat.
+    """
     if jax.process_count() > 1:
-        traceback.print_exc()
+        sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(1)
+        os._exit(code)
+    sys.exit(code)
 
 
 def is_first() -> bool:
@@ -80,13 +106,13 @@ def log(line: str) -> None:
 
 
 def first_decides(decide: Callable[[], int | None]) -> int:
-    """What ``decide`` returns in the first process; its InputError is raised in all of them."""
+    """What ``decide`` returns in the first process; its InputError is raised in all of them, with ``agreed`` set."""
     if jax.process_count() == 1:
-        return decide() or 0
+        return int(decide() or 0)
     value, kind, message = 0, "", ""
     if is_first():
         try:
-            value = decide() or 0
+            value = int(decide() or 0)
         except InputError as error:
             kind, message = type(error).__name__, str(error)
     text = np.frombuffer(f"{value}\n{kind}\n{message}".encode(), np.uint8)
@@ -94,7 +120,9 @@ def first_decides(decide: Callable[[], int | None]) -> int:
     text = multihost_utils.broadcast_one_to_all(np.resize(text, int(size)))
     value, kind, message = bytes(text).decode().split("\n", 2)
     if kind:
-        raise _ERRORS[kind](message)
+        error = _ERRORS[kind](message)
+        error.agreed = True
+        raise error
     return int(value)
 
 

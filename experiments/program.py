@@ -108,11 +108,13 @@ def compile_program(run: Run, num_devices: int = 0) -> Program:
     """
     layout = choose_layout(run.config, run.members.size, num_devices)
     chosen, limit = choose_members_per_step(run, layout), device_memory()
+    seconds = 0.0
     while True:
         program = compile_on(run, layout, chosen)
+        seconds += program.seconds
         fits = limit is None or program.bytes_per_device <= _SHARE_OF_MEMORY * limit
         if fits or chosen == 1 or run.config.train.members_per_step:
-            return program
+            return program._replace(seconds=seconds)
         chosen = -(-chosen // 2)
 
 

@@ -81,7 +81,7 @@ def train(
                 _train(program, directory, log, tensorboard)
             else:
                 processes.first_decides(lambda: directory.adopt(Workdir(trained_in)))
-            evaluate(workdir, data_dir, log=log)
+            evaluate(directory, data_dir, log=log, num_devices=num_devices)
         processes.first_decides(lambda: None)  # the others wait until the results are written
     return read_json(directory.results)
 
@@ -97,6 +97,7 @@ def _train(program, directory, log, tensorboard):
             step, item = checkpoint.restore_config(manager)
             if item["members_per_step"] != program.members_per_step:  # another one would round differently
                 program = compile_on(run, program.layout, item["members_per_step"])
+                log(f"members_per_step={item['members_per_step']} as before, so that sums are rounded as before")
             states = checkpoint.restore_states(
                 manager, step, abstract_states(run.method, run.members), program.saved_on
             )
@@ -104,7 +105,7 @@ def _train(program, directory, log, tensorboard):
             log(f"resuming {directory.path} at step {step}")
         if processes.is_first():
             directory.keep_metrics_until(step)
-        events_in = directory.path / "tensorboard" if tensorboard and processes.is_first() else None
+        events_in = directory.tensorboard if tensorboard and processes.is_first() else None
         write_events = events.writer(events_in, member_names(run), step)
         _train_from(step, states, program, directory, manager, watch, write_events, log)
 
@@ -135,32 +136,41 @@ def _train_from(step, states, program, directory, manager, watch, write_events, 
         progress.update(interval.step)
         return info, failures
 
+    def save(interval):
+        """Look at the last interval and save the states after it."""
+        info, failures = look(interval)
+        item = {
+            "config": to_json(run.config),
+            "normalization": run.dataset.normalization._asdict(),
+            "version": __version__,
+            "members_per_step": program.members_per_step,
+            "training": {name: value.tolist() for name, value in info.items()},
+            "failures": failures,
+        }
+        directory.check_claim()
+        checkpoint.save(manager, interval.step, resize(states, count, layout.everywhere), item)
+
     while step < settings.steps:
-        stop = processes.any_process(watch.requested)
+        if processes.any_process(watch.requested):
+            if waiting is not None:
+                save(waiting)
+            raise Preempted(step, settings.steps)
         following = min(step + log_every, settings.steps)
         due = following // settings.checkpoint_every > step // settings.checkpoint_every
         states, info = program.chunk(states, hyper, folds, arrays, np.int32(following - step))
         step = following
-        # The next interval is dispatched before this one is looked at, so that the devices do not wait for the host.
+        # The next interval is dispatched before the last one is looked at, so that the devices of one process do not wait for the host.
         ready, waiting = waiting, Interval(step, info, jnp.copy(states.failed_at), jnp.copy(states.cause))
         if ready is not None:
             look(ready)
-        if due or stop or step == settings.steps:
-            info, failures = look(waiting)
+        if due or step == settings.steps:
+            save(waiting)
             waiting = None
-            item = {
-                "config": to_json(run.config),
-                "normalization": run.dataset.normalization._asdict(),
-                "version": __version__,
-                "members_per_step": program.members_per_step,
-                "training": {name: value.tolist() for name, value in info.items()},
-                "failures": failures,
-            }
-            directory.check_claim()
-            checkpoint.save(manager, step, resize(states, count, layout.everywhere), item)
-        if stop and step < settings.steps:
-            raise Preempted(step, settings.steps)
     progress.close()
+    if processes.any_process(
+        watch.requested
+    ):  # in the last interval: all processes leave evaluation to the next launch
+        raise Preempted(step, settings.steps)
 
 
 def _failures(run, failed_at, cause):

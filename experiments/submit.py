@@ -43,7 +43,7 @@ def main() -> None:
     refuse_strangers(directory, (*configs, *OUTPUTS, "provenance.json"))
     executor = make_executor(flags.EXECUTOR.value, directory / FOLDER, flags.SLURM.value)
     left = [name for name in configs if not Workdir(directory / name).finished(to_json(configs[name]))]
-    source = trained_as(configs)
+    source = trained_as(configs, left)
     programs: dict[str, list[str]] = {}
     for name in left:
         programs.setdefault(source[name], [source[name]]).extend({name} - {source[name]})

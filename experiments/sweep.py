@@ -19,10 +19,11 @@ from experiments.provenance import record
 from experiments.report import OUTPUTS, report
 from experiments.run import train
 from experiments.tables import markdown_tables
-from experiments.workdir import InUse, Workdir, make_folder, owned, refuse_strangers
+from experiments.workdir import InUse, Workdir, make_folder, owned, patiently, refuse_strangers
 
 USED = (*SELECTION, flags.WORKDIR, flags.DATA_DIR, flags.DRY_RUN)
 _POLL_SECONDS = 5
+_PATIENCE_SECONDS = 120  # another worker may be writing the report
 
 
 def main() -> None:
@@ -41,7 +42,7 @@ def main() -> None:
     plan = compile_plan(configs, finished, flags.DATA_DIR.value, flags.NUM_DEVICES.value, processes.log)
     if flags.DRY_RUN.value:
         return
-    processes.first_decides(lambda: record(directory))
+    processes.first_decides(lambda: patiently(lambda: record(directory), _PATIENCE_SECONDS))
     _run_all(configs, plan, directory)
     processes.log(markdown_tables(directory))
     processes.first_decides(lambda: _report(directory))
@@ -70,7 +71,9 @@ def _run_all(configs, plan, directory):
                 left.remove(name)
             except InUse as error:
                 if name not in told:
-                    processes.log(str(error))
+                    processes.log(
+                        f"{str(error).partition(': wait')[0]}, another worker of this sweep; its runs are waited for"
+                    )
                 told.add(name)
         if left:
             time.sleep(_POLL_SECONDS)

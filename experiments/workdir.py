@@ -7,7 +7,8 @@ import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from ebgan_mdn_jax.types import InputError, require
 from experiments import claims
 from experiments import config as configs
 
-# Entries that any folder of ours may hold: claims, and the job scheduler's files of a sweep.
-_COMMON = (claims.PREFIX, ".submitit")
+# Entries that any folder of ours may hold: claims, the job scheduler's files of a sweep, what NFS keeps of deleted open files.
+_COMMON = (claims.PREFIX, ".submitit", ".nfs")
 
 
 class InUse(InputError):
@@ -34,6 +35,7 @@ class Workdir:
         self.checkpoints = self.path / "checkpoints"
         self.arrays = self.path / "arrays.npz"
         self.results = self.path / "results.json"
+        self.tensorboard = self.path / "tensorboard"
         self._claim: claims.Claim | None = None
 
     def finished(self, config: dict[str, Any]) -> bool:
@@ -102,6 +104,8 @@ class Workdir:
         shutil.copyfile(other.metrics, self.metrics)
         shutil.copytree(other.checkpoints, copy)
         os.replace(copy, self.checkpoints)
+        if other.tensorboard.is_dir():
+            shutil.copytree(other.tensorboard, self.tensorboard, dirs_exist_ok=True)
 
     def keep_metrics_until(self, step: int) -> None:
         """Drop logged rows after ``step``: a resumed run logs them again."""
@@ -124,6 +128,19 @@ class Workdir:
             except json.JSONDecodeError:
                 continue
         return rows
+
+
+def patiently(act: Callable[[], Any], seconds: float) -> Any:
+    """Call ``act`` until it finds its folder free; after ``seconds`` of `InUse` that is raised."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return act()
+        except InUse as error:
+            if time.monotonic() > until:
+                raise
+            print(error, flush=True)
+            time.sleep(2.0)
 
 
 @contextlib.contextmanager
@@ -150,7 +167,7 @@ def make_folder(path: pathlib.Path) -> None:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
+        with tempfile.TemporaryFile(dir=path, suffix=".tmp"):
             pass
     except OSError as error:
         raise InputError(f"workdir {path} cannot be written ({error.strerror}): give another --workdir") from error

@@ -2,17 +2,19 @@
 
 import csv
 import json
+import pathlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ebgan_mdn_jax import networks
+from ebgan_mdn_jax import losses, mixture, networks
 from ebgan_mdn_jax.methods import METHODS, ebgan_mdn
 from ebgan_mdn_jax.types import Spec
-from experiments.benchmarks import inference, masking, measure, members
+from experiments.benchmarks import inference, masking, measure, members, throughput, worker
 
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 TINY = ("method.energy_hidden=8", "method.generator.hidden=8", "method.num_negatives=4", "data.num_demonstrations=64")
 
 
@@ -47,7 +49,7 @@ def test_files_say_where_they_come_from(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(measure, "BENCHMARKS", tmp_path)
     measure.publish("toy", [{"size": 1, "ms": 0.123456}, {"size": 2, "ms": 45.6789}])
     assert "0.123" in capsys.readouterr().out
-    assert measure.read("toy") == [{"size": "1", "ms": "0.123"}, {"size": "2", "ms": "45.7"}]
+    assert (tmp_path / "toy.csv").read_text() == "size,ms\n1,0.123\n2,45.7\n"
     assert {"command", "commit", "hardware", "versions"} <= set(json.loads((tmp_path / "toy.json").read_text()))
 
 
@@ -73,7 +75,82 @@ def test_inference_covers_every_method_and_way():
     assert all(np.isfinite(row["p50_ms"]) and row["p99_ms"] >= row["p50_ms"] for row in table)
 
 
+@pytest.fixture
+def torch_step():
+    """The PyTorch side of the comparison."""
+    pytest.importorskip("torch", reason="needs the extra bench")
+    from experiments.benchmarks import torch_step
+
+    return torch_step
+
+
+def test_all_implementations_have_the_same_losses_and_gradients(torch_step):
+    """On given weights, negatives and draws: the loop, the vectorised form, and ours."""
+    import torch
+
+    rng = np.random.default_rng(0)
+    obs, action, drawn = (rng.uniform(-1, 1, (8, 2)).astype(np.float32) for _ in range(3))
+    negatives = rng.uniform(-1, 1, (5, 8, 2)).astype(np.float32)
+    nets = torch_step.make_networks(2, 2, 2, (16, 16))
+    tensors = [torch.from_numpy(x) for x in (obs, action, negatives, drawn)]
+    loop = torch_step.energy_loss_loop(nets, *tensors, 0.5)
+    actions = np.concatenate([action[None], negatives, drawn[None]])
+    inputs = torch.from_numpy(np.concatenate([np.broadcast_to(obs, actions.shape), actions], -1))
+    vectorised = torch_step.energy_loss_vectorised(nets, inputs, 0.5)
+    flat = [tensor for layer in nets.energy for tensor in layer]
+    gradients = [torch.autograd.grad(loss, flat) for loss in (loop, vectorised)]
+
+    def to_ours(tensors):
+        pairs = zip(tensors[::2], tensors[1::2], strict=True)
+        layers = {
+            f"Dense_{i}": {"kernel": k.detach().numpy().T, "bias": b.detach().numpy()} for i, (k, b) in enumerate(pairs)
+        }
+        return {"params": {"MLP_0": layers}}
+
+    def ours(params):
+        energies = networks.EnergyMLP((16, 16)).apply(params, obs, actions)
+        return jnp.mean(losses.info_nce(energies[0], energies[1:-1], energies[-1], 0.5, "weight"))
+
+    loss, gradient = jax.value_and_grad(ours)(to_ours(flat))
+    for other, theirs in zip((loop, vectorised), gradients, strict=True):
+        assert float(other.detach()) == pytest.approx(float(loss), rel=1e-5)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), gradient, to_ours(theirs))
+
+    log_weights, means, scales = torch_step.mixture(nets, tensors[0], 1e-3)
+    parts = (log_weights, means, scales.expand_as(means))
+    model = mixture.Mixture(*(jnp.asarray(part.detach().numpy()) for part in parts))
+    noise = torch.from_numpy(rng.normal(size=(8, 2)).astype(np.float32))
+    component = torch.zeros(8, dtype=torch.long)
+    total = torch_step.generator_loss(nets, tensors[0], tensors[1], 1e-3, (component, noise))
+    draw = np.asarray(model.means[:, 0] + model.scales[:, 0] * noise.numpy())
+    energy = networks.EnergyMLP((16, 16)).apply(to_ours(flat), obs, draw)
+    expected = jnp.mean(energy - mixture.log_prob(model, jnp.asarray(action)))
+    assert float(total.detach()) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_throughput_at_tiny_sizes(torch_step, monkeypatch):
+    steps = {kind: worker.train_torch(worker.Size(1, 1, 2), 2, 1, kind) for kind in (True, False)}
+    for run in (*steps.values(), worker.train_ours(worker.Size(1, 1, 2), 2)):
+        run(2)
+    few = [
+        throughput.Setting("ours", "one"),
+        throughput.Setting("torch", "two", 1, 2),
+        throughput.Setting("loop", "one"),
+    ]
+    monkeypatch.setattr(throughput, "settings", lambda count: few)
+    table = throughput.rows(("hyperbola",), (2,), 1, 0.01)
+    assert [row["implementation"] for row in table] == ["ours", "torch", "loop"]
+    assert all(row["best"] == "yes" and row["ms_per_member_step"] > 0 for row in table)
+
+
 def test_published_benchmarks_come_from_committed_code():
+    names = {path.stem for path in (ROOT / "experiments" / "benchmarks").glob("*.py")}
+    assert {path.stem for path in measure.BENCHMARKS.glob("*.csv")} == names - {
+        "__init__",
+        "measure",
+        "worker",
+        "torch_step",
+    }
     for path in measure.BENCHMARKS.glob("*.csv"):
         with path.open(newline="") as file:
             assert list(csv.DictReader(file))

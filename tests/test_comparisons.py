@@ -87,8 +87,8 @@ def test_a_baseline_is_named_by_line_method_or_run(sweep, baseline, meant):
 @pytest.mark.parametrize(
     ("baseline", "message"),
     [
-        ("gan", r"--baseline=gan: hyperbola has no such line; expected one of mdn, mdn \(wide\), ebgan_mdn, w=0, ebgan_mdn, w=1"),
-        ("ebgan_mdn", "hyperbola has several lines of it; give one of ebgan_mdn, w=0, ebgan_mdn, w=1"),
+        ("gan", r"--baseline=gan: hyperbola has no such line; expected one of 'mdn'; 'mdn \(wide\)'; 'ebgan_mdn, w=0'; 'ebgan_mdn, w=1'"),
+        ("ebgan_mdn", "hyperbola has several lines of it; give one of 'ebgan_mdn, w=0'; 'ebgan_mdn, w=1'"),
         ("hyperbola-mdn", "lines has no such line"),
     ],
 )  # fmt: skip

@@ -70,7 +70,7 @@ def test_every_listed_path_can_be_set():
     ("override", "message"),
     [
         ("method.nonsense=1", "no such path; valid ones are train.steps"),
-        ("hyper.energy_wieght=1", "no such path (did you mean hyper.energy_weight?); valid"),
+        ("hyper.energy_wieght=1", "no such path; did you mean hyper.energy_weight?"),
         ("nonsense", "expected path=value"),
         ("train.steps=ten", "expected a value of type int"),
         ("train.steps=1.5", "expected a value of type int"),

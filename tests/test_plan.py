@@ -52,8 +52,8 @@ def test_values_may_hold_commas_in_parentheses():
         (["hyper.scale_floor="], "expected path=value,value,..."),
         (["hyper.scale_floor=1,2", "hyper.scale_floor=3"], "hyper.scale_floor is given twice"),
         (["train.batch_size=8,8"], "a value occurs twice"),
-        (["hyper.scale_flor=1,2"], "run hyperbola-mdn: --set=hyper.scale_flor=...: no such path (did you mean hyper.scale_floor?)"),
-        (["train.batch_size=8,many"], "run hyperbola-mdn-batch_size=many: --set=train.batch_size=many: expected"),
+        (["hyper.scale_flor=1,2"], "run hyperbola-mdn: --grid=hyper.scale_flor=...: no such path; did you mean hyper.scale_floor?"),
+        (["train.batch_size=8,many"], "run hyperbola-mdn-batch_size=many: --grid=train.batch_size=many: expected"),
         (["method=mdn,gan"], "unknown method 'gan': expected one of"),
         (["task=parabola"], "two runs are called parabola-mdn"),
     ],
@@ -65,9 +65,19 @@ def test_grids_that_make_no_sense(grid, message):
     assert "\n" not in str(error.value)
 
 
+def test_a_grid_and_one_value_for_every_run_contradict_each_other():
+    for grid, override in (
+        ("train.batch_size=16,32", "train.batch_size=64"),
+        ("hyper.scale_floor=1,2", "hyper.scale_floor=3"),
+    ):
+        with pytest.raises(InputError, match="is given for every run too; leave one of them out"):
+            plan.expand(SPECS[:1], [grid], [override])
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        ({"task": "lines", "grid": "task=circle"}, "--task has no meaning beside --grid=task"),
         ({}, "--config is missing: expected one of quickstart"),
         ({"config": "quickstart", "task": "lines"}, "--task has no meaning beside --config"),
     ],
@@ -158,6 +168,8 @@ def test_runs_that_only_choose_and_judge_actions_otherwise_are_trained_once(data
     assert list(planned.programs) == [first] and planned.borrowed == dict.fromkeys(others, first)
     assert lines[0] == "plan: 4 runs, 2 members in 1 program"
     assert f"  {others[-1]}: trained as {first}" in lines
+    # One that is finished lends its training, whichever comes first.
+    assert plan.trained_as(configs, [first, *others[1:]]) == dict.fromkeys(configs, others[0])
 
 
 def test_members_per_step_halves_until_the_program_fits_the_memory(data_dir, monkeypatch):

@@ -78,6 +78,8 @@ def test_two_processes_are_one_run_and_survive_a_kill(alone, data_dir, tmp_path)
     for name, values in expected["metrics"].items():
         assert results["metrics"][name] == pytest.approx(values, rel=1e-5), name
     undisturbed = path
+    first, second = finish(start(path, data_dir), path)  # the same command again
+    assert "is finished" in first and "is finished" not in second
 
     path = tmp_path / "killed"
     started = start(path, data_dir)
@@ -135,7 +137,8 @@ def test_what_the_first_process_refuses_ends_both_with_the_same_line(data_dir, t
         (("auto", 2, None), "--coordinator=auto finds the processes itself: leave out --num_processes"),
         (("localhost:1", None, 0), "needs --num_processes and --process_id too"),
         (("localhost:1", 2, 2), "--process_id=2: counts from 0 to 1"),
-        (("localhost", 2, 0), "--coordinator=localhost: expected host:port, or auto"),
+        (("localhost", 2, 0), "--coordinator=localhost: expected host:port"),
+        (("localhost:99999", 2, 0), "with a port below 65536, or auto"),
         (("auto", None, None), "--coordinator=auto: cannot join the other processes"),
     ],
 )

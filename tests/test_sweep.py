@@ -51,7 +51,9 @@ def test_a_sweep_survives_kills_and_sigterm_with_an_identical_table(undisturbed,
     """Three SIGKILL and a SIGTERM, each a random while after the sweep has got further than before."""
     assert "96 members in 4 programs, 4 compilations" in undisturbed.with_suffix(".log").read_text()
     path, log = tmp_path / "disturbed", tmp_path / "disturbed.log"
-    moments = random.Random()
+    seed = random.SystemRandom().randrange(2**32)
+    print(f"moments from seed {seed}")
+    moments = random.Random(seed)
     progress = lambda: len(list(path.glob("*/checkpoints/*/params"))) + 100 * len(list(path.glob("*/results.json")))  # noqa: E731
     for which in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGKILL):
         before, process = progress(), launch(path, data_dir, log)

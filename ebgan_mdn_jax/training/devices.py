@@ -65,12 +65,12 @@ def make_layout(
     devices = list(devices or jax.devices()[:1])
     sharing = batch_devices or (1 if parallel == "seeds" else len(devices))
     require(
-        len(devices) % sharing == 0,
-        f"train.batch_devices={sharing} does not divide {len(devices)} devices: use a divisor, or another --num_devices",
-    )
-    require(
         parallel == "shard_map" or sharing == (1 if parallel == "seeds" else len(devices)),
         f"train.batch_devices={sharing} with train.parallel={parallel}: only shard_map spreads members and minibatches at once",
+    )
+    require(
+        len(devices) % sharing == 0,
+        f"train.batch_devices={sharing} does not divide {len(devices)} devices: use a divisor, or another --num_devices",
     )
     require(
         parallel != "pmap" or jax.process_count() == 1,

@@ -47,6 +47,7 @@ def guarded_step(
 ) -> tuple[MemberState, PyTree, Array]:
     """One step, unless the member is frozen or the step would make a loss or a parameter non-finite, which freezes it.
 
+    An optimiser state that overflows while its updates stay finite (squares of gradients above 1e19) is not noticed.
     Returns the state, the method's Info, and whether the step was taken.
     """
     after, info = method.step(state.train, batch, hyper, axis_name)
@@ -116,7 +117,7 @@ def run_steps(
 
 
 def make_chunk(method: Method, batch_size: int, members_per_step: int = 1, layout: Layout | None = None) -> Callable:
-    """Jit ``chunk(states, hyper, folds, data, num_steps) -> (states, mean Info)``; all but "pmap" donate the states passed in.
+    """Jit ``chunk(states, hyper, folds, data, num_steps) -> (states, mean Info)``; it donates the states passed in.
 
     States, hyper and folds have leading axis S, data ``[F, rows, D]``; member i trains on ``data[folds[i]]``. S must be a multiple of
     ``layout.member_devices`` (see `members.resize`). Where devices share a minibatch, noise and gradients are those of one device, up

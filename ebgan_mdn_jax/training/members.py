@@ -1,5 +1,6 @@
 """Members: the (seed, hyperparameters) pairs that train side by side in one program."""
 
+import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -83,7 +84,13 @@ def resize(tree: PyTree, num_members: int, sharding: jax.sharding.Sharding | Non
     index = np.minimum(np.arange(num_members), sizes.pop() - 1)
     if sharding is None:
         return jax.tree.map(lambda leaf: leaf[index], tree)
-    return jax.jit(lambda tree: jax.tree.map(lambda leaf: leaf[index], tree), out_shardings=sharding)(tree)
+    return _rows_on(sharding)(tree, index)
+
+
+@functools.cache
+def _rows_on(sharding: jax.sharding.Sharding) -> Callable:
+    """One jitted function per sharding, so that the next checkpoint finds it compiled."""
+    return jax.jit(lambda tree, index: jax.tree.map(lambda leaf: leaf[index], tree), out_shardings=sharding)
 
 
 def map_members(function: Callable, members_per_step: int) -> Callable:

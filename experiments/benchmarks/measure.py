@@ -104,9 +104,3 @@ def publish(name: str, rows: Sequence[Mapping[str, Any]]) -> None:
 def show(value: Any) -> str:
     """Three digits of a measured number; anything else as it is."""
     return f"{value:.3g}" if isinstance(value, float | np.floating) else str(value)
-
-
-def read(name: str) -> list[dict[str, str]]:
-    """The rows of a published benchmark."""
-    with (BENCHMARKS / f"{name}.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
