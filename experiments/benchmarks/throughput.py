@@ -7,7 +7,8 @@ Sizes: the hyperbola's (N = 32, one-dimensional) and two-link inverse kinematics
 hidden layers of 64, K = 2; one member and 16. All take turns, five rounds of about half a second each, and the medians are compared,
 each side at its best of several settings:
 
-* ours: one device that may use all cores; one that may use one; for 16 members also a device per core, each with half of them.
+* ours: one device that may use all cores; one that may use one; two devices, which share the minibatches of one member, or have half of 16
+  members each.
 * PyTorch, one thread or two, one member after another; for 16 members also two processes of one thread with half of them each. The
   vectorised form has the fused Adam and preallocated inputs, and runs with raised malloc thresholds, without which its large buffers are
   given back to the system and cleared again at every step.
@@ -42,6 +43,7 @@ class Setting(NamedTuple):
     threads: int = 1
     processes: int = 1
     env: dict[str, str] = {}
+    parallel: str = "seeds"
 
 
 def settings(num_members: int) -> list[Setting]:
@@ -51,12 +53,11 @@ def settings(num_members: int) -> list[Setting]:
         chosen += [Setting(kind, f"{n} thread{'s' * (n > 1)}", n, env=env) for n in (1, 2)]
         if num_members > 1:
             chosen.append(Setting(kind, "2 processes, 1 thread", 1, 2, env))
+    two = {"JAX_NUM_CPU_DEVICES": "2", "NPROC": "16"}  # NPROC: see BUILD.md, "Devices"
     if num_members > 1:
-        two = {"JAX_NUM_CPU_DEVICES": "2", "NPROC": "2"}
-        chosen += [
-            Setting("ours", "2 devices", env=two),
-            Setting("ours", "2 devices, 1 thread each", env=two | _ONE_THREAD),
-        ]
+        chosen.append(Setting("ours", "2 devices", env=two | _ONE_THREAD))
+    else:
+        chosen.append(Setting("ours", "2 devices sharing minibatches", env=two | _ONE_THREAD, parallel="shard_map"))
     return chosen
 
 
@@ -132,6 +133,7 @@ def _measure(size, count, chosen, num_rounds, seconds) -> list[float]:
 
 def _start(size, num_members, setting):
     given = {"size": size, "members": num_members, "kind": setting.kind, "threads": setting.threads}
+    given["parallel"] = setting.parallel
     command = [sys.executable, "-m", "experiments.benchmarks.worker", json.dumps(given)]
     env = os.environ | setting.env | {"JAX_PLATFORMS": "cpu"}
     return subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -31,7 +31,7 @@ def rows(size: Size) -> tuple[np.ndarray, np.ndarray]:
     return tuple(generator.uniform(-1, 1, (ROWS, dim)).astype(np.float32) for dim in (size.obs_dim, size.action_dim))
 
 
-def train_ours(size: Size, num_members: int) -> Callable[[int], None]:
+def train_ours(size: Size, num_members: int, parallel: str = "seeds") -> Callable[[int], None]:
     """The library's compiled chunk, over all devices of the process."""
     import jax
 
@@ -49,7 +49,7 @@ def train_ours(size: Size, num_members: int) -> Callable[[int], None]:
     )
     box = [(sign,) * dim for dim in (size.obs_dim, size.action_dim) for sign in (-1.0, 1.0)]
     method = ebgan_mdn.make(config, Spec(*box), Horizon(10**6, ROWS // BATCH))
-    layout = devices.make_layout(jax.devices())
+    layout = devices.make_layout(jax.devices(), parallel)
     group = members.make_members(method, range(num_members))
     chunk = loop.make_chunk(method, BATCH, 1, layout)
     states = [members.init_states(method, group.seed, layout.members)]
@@ -92,7 +92,7 @@ def main() -> None:
     given = json.loads(sys.argv[1])
     size, kind = SIZES[given["size"]], given["kind"]
     if kind == "ours":
-        run = train_ours(size, given["members"])
+        run = train_ours(size, given["members"], given["parallel"])
     else:
         run = train_torch(size, given["members"], given["threads"], kind == "torch")
     run(2)
