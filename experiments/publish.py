@@ -98,13 +98,17 @@ def renew(readme: str) -> str:
 
 
 def benchmark_block(name: str) -> str:
-    """Table and origin of one benchmark."""
+    """Table and origin of one benchmark; where settings compete, the table has the best of each side, and the CSV all."""
     with (BENCHMARKS / f"{name}.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
+    if "best" in header:
+        place = header.index("best")
+        rows = [row[:place] + row[place + 1 :] for row in rows if row[place]]
+        header.remove("best")
     launch = read_json(BENCHMARKS / f"{name}.json")
     return (
         f"{markdown_table(header, rows)}\n\n`{launch['command']}` at commit {launch['commit']} on {launch['hardware']} "
-        f"(jax {launch['versions']['jax']}).\n"
+        f"(jax {launch['versions']['jax']}); [all of it](experiments/results/benchmarks/{name}.csv).\n"
     )
 
 
