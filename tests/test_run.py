@@ -167,6 +167,14 @@ def test_tensorboard_gets_a_folder_per_member_and_changes_no_number(trained, dat
     assert folders == {"seed_0", "seed_1"}
 
 
+def test_every_interval_is_logged_whether_it_is_saved_or_not(data_dir, tmp_path):
+    config = small_config(overrides=("train.log_every=8", "train.checkpoint_every=20"))
+    run.train(config, tmp_path / "run", str(data_dir), log=lambda line: None)
+    rows = Workdir(tmp_path / "run").read_metrics()
+    assert [row["step"] for row in rows] == [8, 16, 24, 32, 40]
+    assert len({tuple(row["nll"]) for row in rows}) == 5
+
+
 def test_help_lists_the_flags_of_the_driver(capsys):
     assert call(evaluate.main, "--help") == 0
     printed = capsys.readouterr().out
@@ -326,7 +334,8 @@ def test_a_member_that_diverges_is_frozen_named_and_has_no_metrics(data_dir, tmp
     assert sum("member 2 (seed 0, learning_rate=1e+30) is frozen: not finite at step" in line for line in lines) == 1
     assert not any("member 0" in line or "member 1 " in line for line in lines)
     assert [failure["member"] for failure in results["failures"]] == [2, 3]
-    assert results["metrics"]["heldout_nll"][2] is None and results["metrics"]["heldout_nll"][0] is not None
+    for values in results["metrics"].values():
+        assert values[2:] == [None, None] and None not in values[:2]
     config = small_config(overrides=("hyper.learning_rate=0.001",))
     alone = run.train(config, tmp_path / "sound", str(data_dir), log=lines.append)
     sound = {name: values[:2] for name, values in results["metrics"].items()}

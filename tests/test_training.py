@@ -168,6 +168,21 @@ def test_a_member_that_would_become_infinite_keeps_its_last_finite_state(members
     assert info[0] == alone_info[0]
 
 
+def test_a_frozen_member_stays_frozen():
+    """Even where later steps would be sound: here the loss is not finite at the third step alone."""
+
+    def step(state, batch, hyper, axis_name=None):
+        params = _Count(state.params.total + 1.0)
+        return state._replace(params=params, step=state.step + 1), _Count(jnp.where(state.step == 2, jnp.nan, 1.0))
+
+    method = _regression()._replace(step=step)
+    group = members.make_members(method, [0])
+    data = Batch(*(x[None] for x in numbered(8)))
+    chunk = loop.make_chunk(method, 4)
+    states, _ = chunk(members.init_states(method, group.seed), group.hyper, np.zeros(1, np.int32), data, np.int32(6))
+    assert (int(states.failed_at[0]), int(states.cause[0]), float(states.train.params.total[0])) == (3, 0, 3.0)
+
+
 def test_what_froze_a_member_is_told():
     method = _regression()
     assert members.causes(method) == ("total", "parameters")
