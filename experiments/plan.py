@@ -7,6 +7,7 @@ masking smaller ones into one program makes all members pay for the largest, whi
 
 import itertools
 import json
+import pathlib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
@@ -15,7 +16,10 @@ from experiments import flags
 from experiments.config import ExperimentConfig, make_config, split_values, to_json, training_part
 from experiments.configs import CONFIGS
 from experiments.configs.base import RunSpec, run_spec
+from experiments.events import require_tensorboard
 from experiments.program import Program, build, compile_program, device_memory, host_memory
+from experiments.report import OUTPUTS
+from experiments.workdir import refuse_strangers
 
 SELECTION = (flags.CONFIG, flags.GRID, flags.TASK, flags.METHOD, *flags.TRAINING)
 
@@ -172,9 +176,18 @@ def trained_as(configs: Mapping[str, ExperimentConfig], unfinished: Collection[s
     return {name: source[same[name]] for name in configs}
 
 
-def default_name() -> str:
-    """The folder of a sweep below ``runs``, unless ``--workdir`` says."""
-    return flags.CONFIG.value or f"{flags.TASK.value}-{flags.METHOD.value}-sweep"
+def folder_from_flags(configs: Collection[str]) -> pathlib.Path:
+    """The folder for the runs named ``configs``, which need not exist yet.
+
+    Raises:
+      InputError: if it holds anything else, or ``--tensorboard`` is asked for and not installed.
+    """
+    if flags.TENSORBOARD.value:
+        require_tensorboard()
+    name = flags.CONFIG.value or f"{flags.TASK.value}-{flags.METHOD.value}-sweep"
+    directory = pathlib.Path(flags.WORKDIR.value or f"runs/{name}").expanduser().resolve()
+    refuse_strangers(directory, (*configs, *OUTPUTS, "provenance.json"))
+    return directory
 
 
 def count_members(config: ExperimentConfig) -> int:

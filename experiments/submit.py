@@ -19,12 +19,10 @@ from ebgan_mdn_jax import data
 from ebgan_mdn_jax.types import InputError, require
 from experiments import flags
 from experiments.config import to_json
-from experiments.events import require_tensorboard
 from experiments.job import Job
-from experiments.plan import SELECTION, configs_from_flags, default_name, trained_as
+from experiments.plan import SELECTION, configs_from_flags, folder_from_flags, trained_as
 from experiments.provenance import command_line
-from experiments.report import OUTPUTS
-from experiments.workdir import Workdir, make_folder, refuse_strangers
+from experiments.workdir import Workdir, make_folder
 
 _SELECTION = tuple(flag for flag in SELECTION if flag.name not in [other.name for other in flags.PROCESSES])
 USED = (*_SELECTION, flags.EXECUTOR, flags.SLURM, flags.WORKDIR, flags.DATA_DIR)
@@ -37,10 +35,7 @@ _YEAR_MINUTES = 365 * 24 * 60
 def main() -> None:
     """Submit, and tell how to follow the jobs."""
     configs = configs_from_flags()
-    if flags.TENSORBOARD.value:
-        require_tensorboard()
-    directory = pathlib.Path(flags.WORKDIR.value or f"runs/{default_name()}").expanduser().resolve()
-    refuse_strangers(directory, (*configs, *OUTPUTS, "provenance.json"))
+    directory = folder_from_flags(configs)
     executor = make_executor(flags.EXECUTOR.value, directory / FOLDER, flags.SLURM.value)
     left = [name for name in configs if not Workdir(directory / name).finished(to_json(configs[name]))]
     source = trained_as(configs, left)

@@ -13,13 +13,12 @@ import time
 
 from experiments import flags, processes
 from experiments.config import to_json
-from experiments.events import require_tensorboard
-from experiments.plan import SELECTION, compile_plan, configs_from_flags, default_name
+from experiments.plan import SELECTION, compile_plan, configs_from_flags, folder_from_flags
 from experiments.provenance import record
-from experiments.report import OUTPUTS, report
+from experiments.report import report
 from experiments.run import train
 from experiments.tables import markdown_tables
-from experiments.workdir import InUse, Workdir, make_folder, owned, patiently, refuse_strangers
+from experiments.workdir import InUse, Workdir, make_folder, owned, patiently
 
 USED = (*SELECTION, flags.WORKDIR, flags.DATA_DIR, flags.DRY_RUN)
 _POLL_SECONDS = 5
@@ -29,10 +28,7 @@ _PATIENCE_SECONDS = 120  # another worker may be writing the report
 def main() -> None:
     """Plan, run what is left, and report."""
     configs = configs_from_flags()
-    if flags.TENSORBOARD.value:
-        require_tensorboard()
-    directory = pathlib.Path(flags.WORKDIR.value or f"runs/{default_name()}").expanduser().resolve()
-    refuse_strangers(directory, (*configs, *OUTPUTS, "provenance.json"))
+    directory = folder_from_flags(configs)
     if not flags.DRY_RUN.value:
         processes.first_decides(lambda: make_folder(directory))
 
@@ -63,6 +59,7 @@ def _run_all(configs, plan, directory):
                     configs[name],
                     directory / name,
                     flags.DATA_DIR.value,
+                    flags.NUM_DEVICES.value,
                     log=processes.log,
                     program=plan.programs.get(name),
                     trained_in=directory / source if source else None,
