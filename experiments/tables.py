@@ -11,6 +11,7 @@ from experiments.summary import CEILING, Row, Run, line_name, load_runs, summari
 METRICS = {
     "tmc": (1, "% of observations at which S draws reach every mode within tau"),
     "amc": (1, "modes reached per observation by S draws, within tau"),
+    "coverage": (1, "% of all modes that S draws reach within tau"),
     "precision": (1, "% of draws within 3 sigma of a mode (inverse sine: inside the support)"),
     "mode_distance": (-1, "mean distance of a draw to the nearest mode, action units"),
     "w1": (-1, "Wasserstein-1 distance to the exact conditional, action units"),

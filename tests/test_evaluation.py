@@ -42,6 +42,8 @@ def test_mode_coverage_by_hand(tolerance, captured, tmc, amc):
     np.testing.assert_array_equal(coverage.captured(distance, tolerance), np.asarray(captured, bool))
     assert float(coverage.total_mode_coverage(distance, MASK, tolerance)) == tmc
     assert float(coverage.average_modes_captured(distance, tolerance)) == amc
+    share = float(coverage.mode_coverage(distance, MASK, tolerance))
+    assert share == pytest.approx(100 * np.sum(captured) / 3)
 
 
 def test_nearest_mode_distance_by_hand():

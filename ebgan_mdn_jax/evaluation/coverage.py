@@ -35,6 +35,11 @@ def average_modes_captured(distance: Array, tolerance: float) -> Array:
     return jnp.mean(jnp.sum(captured(distance, tolerance), axis=0))
 
 
+def mode_coverage(distance: Array, mask: Array, tolerance: float) -> Array:
+    """Percentage of all modes, over all observations, that are captured, a scalar."""
+    return 100.0 * jnp.sum(captured(distance, tolerance)) / jnp.sum(mask)
+
+
 def nearest_mode_distance(distance: Array) -> Array:
     """Mean distance of a sample to the nearest mode, in action units, a scalar."""
     return jnp.mean(jnp.min(distance, axis=1))

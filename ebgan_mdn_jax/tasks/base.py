@@ -46,3 +46,4 @@ class Task(NamedTuple):
     modes: Callable | None  # (obs [B, Do]) -> actions [M, B, Da], mask [M, B]
     normalize: bool = False  # networks see the boxes of ``spec`` as [-1, 1]
     num_folds: int = 1  # data come as this many train/held-out splits; seed i uses split i % num_folds
+    primary: str = "w1"  # the metric that methods are compared by, chosen before any was run: its name, up to "@S=..."

@@ -56,4 +56,5 @@ GEYSER = Task(
     modes=None,
     normalize=True,
     num_folds=5,
+    primary="heldout_nll",
 )

@@ -155,6 +155,7 @@ def evaluate(
     metrics = {
         f"tmc{setting}": coverage.total_mode_coverage(few, mode_mask, config.tolerance),
         f"amc{setting}": coverage.average_modes_captured(few, config.tolerance),
+        f"coverage{setting}": coverage.mode_coverage(few, mode_mask, config.tolerance),
         "precision": 100.0 * jnp.mean(valid(obs, draws)),
         "mode_distance": coverage.nearest_mode_distance(coverage.distances(draws, mode_actions, mode_mask)),
     }
@@ -233,6 +234,7 @@ GAUSSIAN_GRID = _mixture_task(
     GRID_NOISE,
     demonstrations=_gaussian_grid_demonstrations,
     num_demonstrations=9_800,
+    primary="coverage",
     # One observation; the paper's 3,000 draws and tolerance.
     evaluation=EvaluationConfig(num_inputs=1, num_samples=3_000, tolerance=0.075, num_draws=1_000, num_quadrature=200),
 )
