@@ -19,9 +19,9 @@ def info_nce(
     alpha: Array | float = 1.0,
     alpha_form: AlphaForm = "weight",
 ) -> Array:
-    r"""InfoNCE with the generator's sample among the negatives (EBGAN-MDN; without it: IBC, Florence et al. 2021, eq. 3).
+    r"""InfoNCE with the generator's draws among the negatives (EBGAN-MDN; without it: IBC, Florence et al. 2021, eq. 3).
 
-    .. math:: -\log\frac{e^{-E(x)}}{e^{-E(x)} + \sum_{j=1}^N e^{-E(x_j)} + \alpha\, e^{-E(x_g)}}
+    .. math:: -\log\frac{e^{-E(x)}}{e^{-E(x)} + \sum_{j=1}^N e^{-E(x_j)} + \alpha \sum_{g=1}^M e^{-E(x_g)}}
 
     ``alpha_form="weight"`` is this formula: ``log(alpha)`` is added to the generator's logit. The authors' code multiplies the logit
     instead, ``exp(-alpha E)``; that form ("logit", for parity only) is not invariant to ``E + b(obs)``, and training drives all
@@ -30,12 +30,12 @@ def info_nce(
     Args:
       positive_energy: ``[B]``, energy of the demonstrated action.
       negative_energy: ``[N, B]``.
-      generator_energy: ``[B]`` or None.
-      alpha: weight of the generator's sample, a scalar.
+      generator_energy: ``[M, B]`` of M draws, or None.
+      alpha: weight of each of the generator's draws, a scalar.
       alpha_form: see above.
 
     Returns:
-      Loss ``[B]``; ``log(N + 1 + alpha)`` for constant energies in weight form.
+      Loss ``[B]``; ``log(1 + N + alpha M)`` for constant energies in weight form.
     """
     chex.assert_rank([positive_energy, negative_energy, alpha], [1, 2, 0])
     if alpha_form not in get_args(AlphaForm):
@@ -43,10 +43,21 @@ def info_nce(
     chex.assert_axis_dimension(negative_energy, 1, positive_energy.shape[0])
     logits = [-positive_energy[None], -negative_energy]
     if generator_energy is not None:
-        chex.assert_equal_shape([positive_energy, generator_energy])
-        logit = -generator_energy[None]
+        chex.assert_rank(generator_energy, 2)
+        chex.assert_equal_shape_suffix([negative_energy, generator_energy], 1)
+        logit = -generator_energy
         logits.append(logit + jnp.log(alpha) if alpha_form == "weight" else alpha * logit)
     return jax.nn.logsumexp(jnp.concatenate(logits), axis=0) + positive_energy
+
+
+def binary_critic(positive_energy: Array, generator_energy: Array) -> Array:
+    """Cross-entropy ``[B]`` of a discriminator whose logit for "demonstrated" is ``-E`` (Goodfellow et al. 2014, eq. 1).
+
+    Of ``positive_energy [B]`` and ``generator_energy [M, B]``, whose draws share the weight of the one demonstrated action.
+    """
+    chex.assert_rank([positive_energy, generator_energy], [1, 2])
+    chex.assert_axis_dimension(generator_energy, 1, positive_energy.shape[0])
+    return jax.nn.softplus(positive_energy) + jnp.mean(jax.nn.softplus(-generator_energy), axis=0)
 
 
 def mixture_nll(

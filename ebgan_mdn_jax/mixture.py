@@ -106,6 +106,16 @@ def sample(key: PRNGKey, mixture: Mixture | FullMixture, num_samples: int, famil
     return _pick(chosen, mixture.means) + _noise(key_noise, mixture, chosen, family)
 
 
+def sample_one_component(
+    key: PRNGKey, mixture: Mixture | FullMixture, num_samples: int, family: Family = "gaussian"
+) -> Array:
+    """Draws ``[N, ..., Da]`` from one component per mixture, itself drawn by weight."""
+    key_component, key_noise = jax.random.split(key)
+    chosen = _choose(key_component, mixture, 1)
+    chosen = jnp.broadcast_to(chosen, (num_samples, *chosen.shape[1:]))
+    return _pick(chosen, mixture.means) + _noise(key_noise, mixture, chosen, family)
+
+
 def sample_components(key: PRNGKey, mixture: Mixture | FullMixture, family: Family = "gaussian") -> Array:
     """One reparameterised draw from *every* component, ``[K, ..., Da]``."""
     k = mixture.log_weights.shape[-1]

@@ -16,7 +16,15 @@ from ebgan_mdn_jax.training.devices import Parallel
 from ebgan_mdn_jax.types import InputError, require, require_choices
 
 # Paths that leave training as it is: how actions are chosen and judged.
-INFERENCE = ("method.sample_by", "method.act_by", "method.num_candidates", "evaluation.")
+INFERENCE = (
+    "method.sample_by",
+    "method.act_by",
+    "method.num_candidates",
+    "method.candidates",
+    "method.refine_steps",
+    "method.refine_step_size",
+    "evaluation.",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,9 +55,19 @@ class TrainConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """``num_demonstrations``: training rows of a synthetic task; None takes the task's own number."""
+    """What a method trains on; held-out rows stay as they are.
+
+    ``num_demonstrations``: training rows of a synthetic task; None takes the task's own number. ``obs_noise`` and ``action_noise``:
+    standard deviation of Gaussian noise added to the training rows, in data units.
+    """
 
     num_demonstrations: int | None = None
+    obs_noise: float = 0.0
+    action_noise: float = 0.0
+
+    def __post_init__(self):
+        for name in ("obs_noise", "action_noise"):
+            require(getattr(self, name) >= 0, f"data.{name}={getattr(self, name)}: needs 0 or a positive deviation")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -58,7 +58,7 @@ def build(config: ExperimentConfig, data_dir: str | None = None, normalization: 
     task = TASKS[config.task_name]
     load = functools.partial(data.load, config.task_name, data_dir, config.data.num_demonstrations)
     processes.first_decides(lambda: load() and None)  # the first process prepares what is missing, for all
-    dataset = load()
+    dataset = data.add_noise(load(), config.data.obs_noise, config.data.action_noise)
     normalization = normalization or dataset.normalization
     horizon = Horizon(config.train.steps, -(-dataset.num_rows // config.train.batch_size))
     module = METHODS[config.method_name]

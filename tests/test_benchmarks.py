@@ -109,7 +109,7 @@ def test_all_implementations_have_the_same_losses_and_gradients(torch_step):
 
     def ours(params):
         energies = networks.EnergyMLP((16, 16)).apply(params, obs, actions)
-        return jnp.mean(losses.info_nce(energies[0], energies[1:-1], energies[-1], 0.5, "weight"))
+        return jnp.mean(losses.info_nce(energies[0], energies[1:-1], energies[-1:], 0.5, "weight"))
 
     loss, gradient = jax.value_and_grad(ours)(to_ours(flat))
     for other, theirs in zip((loop, vectorised), gradients, strict=True):

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 
 from ebgan_mdn_jax import data
 from ebgan_mdn_jax.data import geyser
@@ -142,6 +143,17 @@ def test_synthetic_data_are_the_demonstrations_of_key_0(name, data_dir):
     assert dataset.normalization.log_volume == 0.0
     again = data.load(name, data_dir, num_demonstrations=60)  # now from disk
     jax.tree.map(np.testing.assert_array_equal, again, dataset)
+
+
+def test_noise_is_gaussian_repeatable_and_spares_held_out_rows(data_dir):
+    clean = data.load("hyperbola", data_dir, 2_000)
+    noisy = data.add_noise(clean, 0.1, 0.3)
+    for part, scale in (("obs", 0.1), ("action", 0.3)):
+        noise = getattr(noisy.train, part) - getattr(clean.train, part)
+        assert scipy.stats.kstest(noise.ravel() / scale, "norm").pvalue > 1e-6
+    np.testing.assert_array_equal(noisy.train.action, data.add_noise(clean, 0.0, 0.3).train.action)
+    np.testing.assert_array_equal(clean.train.obs, data.add_noise(clean, 0.0, 0.3).train.obs)
+    np.testing.assert_array_equal(noisy.heldout.obs, clean.heldout.obs)
 
 
 def test_numbers_of_demonstrations_do_not_get_mixed_up(data_dir):

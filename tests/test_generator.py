@@ -66,7 +66,7 @@ def test_noise_of_a_row_does_not_depend_on_the_split(latent_dim):
     def draw(obs, axis_name=None):
         keys_latent, keys_draw = generators.latent_and_draw_keys(key, obs.shape[0], axis_name)
         rows = generator.row_mixture(params, obs, keys_latent, FLOOR)
-        return generator.row_sample(rows, keys_draw), generator.row_sample_components(rows, keys_draw)
+        return generator.row_sample(rows, keys_draw, 1)[0], generator.row_sample_components(rows, keys_draw)
 
     one, each = draw(obs)
     assert one.shape == (B, 2) and each.shape == (3, B, 2)
@@ -79,7 +79,7 @@ def test_rows_have_different_noise():
     generator, params, obs = make(num_components=1)
     rows = generator.mixture(params, obs, FLOOR)
     keys = collectives.row_keys(jax.random.key(3), B)
-    for noise in (generator.row_sample(rows, keys), generator.row_sample_components(rows, keys)[0]):
+    for noise in (generator.row_sample(rows, keys, 1)[0], generator.row_sample_components(rows, keys)[0]):
         standard = np.sort(((noise - rows.means[:, 0]) / rows.scales[:, 0])[:, 0])
         assert np.all(np.diff(standard) > 1e-4)
 
@@ -97,7 +97,7 @@ def test_draws_and_row_samples_follow_the_mixture(family):
 
     drawn = generator.draw(jax.random.key(4), params, obs[:1], num, FLOOR, "sample")[:, 0, 0]
     rows = generator.row_mixture(params, obs, None, FLOOR)
-    by_row = generator.row_sample(rows, collectives.row_keys(jax.random.key(5), num))[:, 0]
+    by_row = generator.row_sample(rows, collectives.row_keys(jax.random.key(5), num), 1)[0, :, 0]
     for values in (drawn, by_row):
         assert scipy.stats.kstest(np.asarray(values), cdf).pvalue > 1e-6
 

@@ -4,33 +4,36 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 
 from ebgan_mdn_jax import losses, mixture
 
-N, B = 7, 5
+N, M, B = 7, 2, 5
 
 
 def energies(seed=0):
     rng = np.random.default_rng(seed)
-    return tuple(jnp.asarray(rng.normal(size=s), jnp.float32) for s in ((B,), (N, B), (B,)))
+    return tuple(jnp.asarray(rng.normal(size=s), jnp.float32) for s in ((B,), (N, B), (M, B)))
 
 
 def direct(positive, negatives, generated, alpha, alpha_form):
     """The formula of the docstring, without any log-sum-exp."""
     positive, negatives, generated = (np.asarray(x, np.float64) for x in (positive, negatives, generated))
     extra = alpha * np.exp(-generated) if alpha_form == "weight" else np.exp(-alpha * generated)
-    total = np.exp(-positive) + np.sum(np.exp(-negatives), axis=0) + extra
+    total = np.exp(-positive) + np.sum(np.exp(-negatives), axis=0) + np.sum(extra, axis=0)
     return -np.log(np.exp(-positive) / total)
 
 
 @pytest.mark.parametrize("level", [0.0, -3.0, 200.0])
 def test_constant_energies_count_the_candidates(level):
     positive, negatives = jnp.full(B, level), jnp.full((N, B), level)
-    np.testing.assert_allclose(losses.info_nce(positive, negatives, positive), np.full(B, np.log(N + 2)), rtol=1e-5)
+    drawn = jnp.full((M, B), level)
+    one = losses.info_nce(positive, negatives, drawn[:1])
+    np.testing.assert_allclose(one, np.full(B, np.log(N + 2)), rtol=1e-5)  # the paper's log(N + 2)
     np.testing.assert_allclose(losses.info_nce(positive, negatives), np.full(B, np.log(N + 1)), rtol=1e-5)
     for alpha in (0.1, 0.5, 3.0):
-        value = losses.info_nce(positive, negatives, positive, alpha)
-        np.testing.assert_allclose(value, np.full(B, np.log(N + 1 + alpha)), rtol=1e-5)
+        value = losses.info_nce(positive, negatives, drawn, alpha)
+        np.testing.assert_allclose(value, np.full(B, np.log(N + 1 + alpha * M)), rtol=1e-5)
 
 
 @pytest.mark.parametrize("alpha_form", ["weight", "logit"])
@@ -58,7 +61,11 @@ def test_only_the_weight_form_ignores_an_offset_of_the_row():
     offset = jnp.asarray([-2.0, -1.0, 0.5, 1.0, 2.0])
 
     def change(alpha_form):
-        moved = (positive + offset, negatives + jnp.broadcast_to(offset, (N, B)), generated + offset)
+        moved = (
+            positive + offset,
+            negatives + jnp.broadcast_to(offset, (N, B)),
+            generated + jnp.broadcast_to(offset, (M, B)),
+        )
         return losses.info_nce(*moved, 0.3, alpha_form) - losses.info_nce(*energies(), 0.3, alpha_form)
 
     np.testing.assert_allclose(change("weight"), 0.0, atol=1e-5)
@@ -71,30 +78,37 @@ def test_gradient_lowers_the_positive_and_raises_the_others():
     """Autodiff against the closed form: softmax of the logits, with opposite signs."""
     positive, negatives, generated = energies()
     gradient = jax.grad(lambda *e: jnp.sum(losses.info_nce(*e, 0.3)), argnums=(0, 1, 2))(positive, negatives, generated)
-    weights = (
-        np.exp(-np.concatenate([positive[None], negatives, generated[None]])) * np.r_[np.ones(N + 1), 0.3][:, None]
-    )
+    weights = np.exp(-np.concatenate([positive[None], negatives, generated])) * np.r_[np.ones(N + 1), 0.3, 0.3][:, None]
     weights /= weights.sum(0)
     np.testing.assert_allclose(gradient[0], 1 - weights[0], rtol=1e-4)
-    np.testing.assert_allclose(gradient[1], -weights[1:-1], rtol=1e-4)
-    np.testing.assert_allclose(gradient[2], -weights[-1], rtol=1e-4)
+    np.testing.assert_allclose(gradient[1], -weights[1 : N + 1], rtol=1e-4)
+    np.testing.assert_allclose(gradient[2], -weights[N + 1 :], rtol=1e-4)
 
 
 @pytest.mark.parametrize(
     ("positive", "negatives", "generated"),
     [
-        ((B, 1), (N, B), (B,)),
-        ((B,), (B,), (B,)),
-        ((B,), (N, 1), (B,)),
-        ((B,), (B, N), (B,)),
-        ((B,), (N, B), (1,)),
-        ((B,), (N, B), (1, B)),
-        ((1,), (N, B), (B,)),
+        ((B, 1), (N, B), (M, B)),
+        ((B,), (B,), (M, B)),
+        ((B,), (N, 1), (M, B)),
+        ((B,), (B, N), (M, B)),
+        ((B,), (N, B), (M, 1)),
+        ((B,), (N, B), (B,)),
+        ((1,), (N, B), (M, B)),
     ],
 )
 def test_info_nce_refuses_to_broadcast(positive, negatives, generated):
     with pytest.raises(AssertionError):
         losses.info_nce(jnp.zeros(positive), jnp.zeros(negatives), jnp.zeros(generated))
+
+
+def test_binary_critic_is_the_cross_entropy_of_its_probabilities():
+    positive, _, generated = energies()
+    real, fake = scipy.special.expit(-np.float64(positive)), scipy.special.expit(-np.float64(generated))
+    np.testing.assert_allclose(
+        losses.binary_critic(positive, generated), -np.log(real) - np.mean(np.log(1 - fake), 0), rtol=1e-5
+    )
+    assert np.all(np.isfinite(losses.binary_critic(positive + 1e4, generated - 1e4)))
 
 
 @pytest.mark.parametrize("family", ["gaussian", "laplace"])

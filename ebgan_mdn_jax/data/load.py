@@ -84,6 +84,16 @@ def load(name: str, data_dir: str | os.PathLike | None = None, num_demonstration
     return Dataset(train, heldout, mask, _normalization(task))
 
 
+def add_noise(dataset: Dataset, obs_noise: float, action_noise: float) -> Dataset:
+    """The data set with Gaussian noise of these standard deviations (data units) added to its training rows, the same ones every time."""
+    generators = np.random.default_rng(0).spawn(2)  # so that noise on one leaves that on the other as it is
+    train = [
+        values + np.float32(scale) * generator.standard_normal(values.shape, np.float32)
+        for values, scale, generator in zip(dataset.train, (obs_noise, action_noise), generators, strict=True)
+    ]
+    return dataset._replace(train=Batch(*train))
+
+
 def fold(rows: Batch, num_folds: int) -> tuple[Batch, Batch, np.ndarray]:
     """Cut ``[rows, D]`` into ``num_folds`` splits, row i being held out in fold ``i % num_folds``.
 

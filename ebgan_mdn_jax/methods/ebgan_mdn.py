@@ -1,12 +1,13 @@
 r"""EBGAN-MDN: an energy model and a mixture-density generator trained against each other (Li et al. 2025, arXiv 2510.07562).
 
-With ``x_j`` the N negatives, ``x_g`` one draw of the generator and ``alpha_t`` its weight, one training step on a minibatch makes R
-energy updates, each with fresh negatives and draws, and then one generator update (`make_losses` has the terms, `make` the step):
+With ``x_j`` the N negatives, ``x_g`` M draws of the generator (the paper: one) and ``alpha_t`` their weight, one training step on a
+minibatch makes R energy updates, each with fresh negatives and draws, and then one generator update (`make_losses` has the terms, `make`
+the step):
 
 .. math::
-  L_\theta = -\mathbb E \log\frac{e^{-E_\theta(o,a)}}{e^{-E_\theta(o,a)} + \sum_j e^{-E_\theta(o,x_j)} + \alpha_t e^{-E_\theta(o,x_g)}}
-  \qquad
-  L_\phi = w\,\mathbb E\, E_\theta(o, x_g) - \mathbb E \log q_\phi(a|o)
+  L_\theta &= -\mathbb E \log
+    \frac{e^{-E_\theta(o,a)}}{e^{-E_\theta(o,a)} + \sum_j e^{-E_\theta(o,x_j)} + \alpha_t \sum_g e^{-E_\theta(o,x_g)}} \\
+  L_\phi &= w\,\mathbb E \big[E_\theta(o, x_g) + h \log q_\phi(x_g|o)\big] - \mathbb E \log q_\phi(a|o)
 
 Gradients stop at ``x_g`` in the first loss and at theta in the second. Draws are reparameterised within a component, so with
 ``energy_term="sampled"`` the mixture weights are trained by the likelihood alone; ``"all_components"`` uses
@@ -15,10 +16,16 @@ Gradients stop at ``x_g`` in the first loss and at theta in the second. Draws ar
 Where we differ from the paper and its code:
   * alpha multiplies the exponential ("weight"); the code multiplies the logit, which makes the energies drift (`losses.info_nce`).
     Default schedule: ``max(1 - epoch / epochs, 0.1)``.
+  * the paper has ``h = 0``: its energy term pulls draws to the lowest energy and narrows the mixture. With ``h = 1`` it is the reverse
+    divergence ``KL(q || exp(-E) / Z)``, and both terms are least at the data's density. ``warm_up`` is the share of training for which
+    ``w = 0``.
   * the paper throws the energy away after training. ``sample_by`` and ``act_by`` can use it: "rerank" keeps the candidate of lowest
-    energy, "resample" draws one by its importance weight and so keeps every mode (`samplers.selection`).
+    energy, "resample" draws one by its importance weight (`samplers.selection`). Candidates are draws of the whole mixture, among which
+    the lowest energy is nearly always on the same mode, or of one component that was drawn by its weight (``candidates="component"``),
+    so that "rerank" keeps the modes that the mixture found. ``refine_steps`` descend the energy from the best candidate.
   * ``correct_proposal`` takes the proposal out of the logits in training, so that ``exp(-E)`` estimates the density itself.
-  * negatives may be other rows' actions ("data"), or half of each ("mixed").
+  * negatives may be other rows' actions ("data"), or half of each ("mixed"); ``negatives_box`` widens or narrows the box of uniform ones.
+  * ``critic="binary"`` trains the energy as the logit of a discriminator between data and draws, without negatives: a GAN's.
 """
 
 import dataclasses
@@ -43,14 +50,18 @@ Inference = Literal["sample", "mode", "component_mean", "rerank", "resample"]
 class Config:
     """Program structure.
 
-    ``num_negatives`` is N, ``energy_steps`` is R, ``num_candidates`` the number that "rerank" and "resample" choose one action from.
+    ``num_negatives`` is N, ``num_generated`` is M, ``energy_steps`` is R, ``num_candidates`` the number that "rerank" and "resample" choose
+    one action from. ``negatives_box`` is a factor on the action box; ``refine_step_size`` is in squared network units per nat.
     """
 
     generator: generators.GeneratorConfig = generators.GeneratorConfig()
     energy_hidden: tuple[int, ...] = (64, 64)
     energy_init: networks.Init = "torch"
+    critic: Literal["info_nce", "binary"] = "info_nce"
     num_negatives: int = 32
+    num_generated: int = 1
     negatives: Literal["uniform", "data", "mixed"] = "uniform"
+    negatives_box: float = 1.0
     energy_steps: int = 5
     alpha_schedule: Literal["linear", "constant"] = "linear"
     alpha_form: losses.AlphaForm = "weight"
@@ -60,16 +71,27 @@ class Config:
     sample_by: Inference = "sample"
     act_by: Inference = "sample"
     num_candidates: int = 32
+    candidates: generators.Candidates = "mixture"
+    refine_steps: int = 0
+    refine_step_size: float = 1e-3
 
     def __post_init__(self):
         require_choices(self, "method")
-        for name in ("num_negatives", "energy_steps", "decay_every", "num_candidates"):
+        for name in ("num_negatives", "num_generated", "energy_steps", "decay_every", "num_candidates"):
             require(getattr(self, name) >= 1, f"method.{name}={getattr(self, name)}: needs at least 1")
         require(
             all(width >= 1 for width in self.energy_hidden),
             f"method.energy_hidden={self.energy_hidden}: needs positive widths",
         )
-        known = self.negatives == "uniform" and self.alpha_form == "weight" and self.generator.latent_dim == 0
+        require(self.negatives_box > 0, f"method.negatives_box={self.negatives_box}: needs a positive factor")
+        require(self.refine_steps >= 0, f"method.refine_steps={self.refine_steps}: needs 0 (none) or more")
+        require(self.refine_step_size > 0, f"method.refine_step_size={self.refine_step_size}: needs a positive size")
+        known = (
+            self.critic == "info_nce"
+            and self.negatives == "uniform"
+            and self.alpha_form == "weight"
+            and self.generator.latent_dim == 0
+        )
         for name, used in (
             ("correct_proposal=True", self.correct_proposal),
             ("sample_by=resample", self.sample_by == "resample"),
@@ -77,17 +99,20 @@ class Config:
         ):
             require(
                 known or not used,
-                f"method.{name} needs the proposal's density: use negatives=uniform, alpha_form=weight, generator.latent_dim=0",
+                f"method.{name} needs the proposal's density: use critic=info_nce, negatives=uniform, alpha_form=weight, "
+                "generator.latent_dim=0",
             )
 
 
 class Hyper(NamedTuple):
-    """Traced scalars: learning rates and their decay, ``w``, alpha's first value and floor, least standard deviation."""
+    """Traced scalars: learning rates and their decay, ``w``, ``h``, warm-up, alpha's first value and floor, least standard deviation."""
 
     energy_learning_rate: float = 1e-3
     generator_learning_rate: float = 5e-4
     learning_rate_decay: float = 0.5
     energy_weight: float = 1.0
+    entropy_weight: float = 0.0
+    warm_up: float = 0.0
     alpha: float = 1.0
     alpha_floor: float = 0.1
     scale_floor: float = 1e-3
@@ -130,7 +155,9 @@ class Losses(NamedTuple):
     """The terms that are minimised; each returns ``(scalar, aux)`` and takes the parameters it trains first."""
 
     energy: Callable  # (energy, generator, batch, key, alpha, scale_floor, axis_name) -> InfoNCE
-    generator_energy: Callable  # (generator, energy, batch, key, scale_floor, axis_name) -> mean energy of draws
+    generator_energy: (
+        Callable  # (generator, energy, batch, key, scale_floor, entropy_weight, axis_name) -> E + h log q of draws
+    )
     likelihood: Callable  # (generator, batch, key, scale_floor, axis_name) -> mixture NLL
 
 
@@ -141,8 +168,21 @@ def alpha_at(epoch: Array, horizon: Horizon, config: Config, hyper: Hyper) -> Ar
     return jnp.maximum(hyper.alpha * (1.0 - epoch / horizon.num_epochs), hyper.alpha_floor)
 
 
+def _scaled_box(spec: Spec, factor: float) -> Spec:
+    """The spec with its action box scaled about the centre."""
+    pairs = [
+        ((low + high) / 2, factor * (high - low) / 2)
+        for low, high in zip(spec.action_low, spec.action_high, strict=True)
+    ]
+    return spec._replace(
+        action_low=tuple(centre - half for centre, half in pairs),
+        action_high=tuple(centre + half for centre, half in pairs),
+    )
+
+
 def make_losses(config: Config, spec: Spec, generator: generators.Generator, energy: Callable) -> Losses:
     """Build the loss terms from a generator and ``energy(params, obs [B, Do], action [..., B, Da]) -> [..., B]``."""
+    spec = _scaled_box(spec, config.negatives_box)
     num_data = {"uniform": 0, "data": config.num_negatives, "mixed": config.num_negatives // 2}[config.negatives]
     num_uniform = config.num_negatives - num_data
 
@@ -150,29 +190,40 @@ def make_losses(config: Config, spec: Spec, generator: generators.Generator, ene
         key_generator, key_negatives = jax.random.split(key)
         keys_latent, keys_draw = generators.latent_and_draw_keys(key_generator, batch.obs.shape[0], axis_name)
         rows = jax.lax.stop_gradient(generator.row_mixture(generator_params, batch.obs, keys_latent, scale_floor))
-        generated = generator.row_sample(rows, keys_draw)
+        generated = generator.row_sample(rows, keys_draw, config.num_generated)
+        if config.critic == "binary":
+            energies = energy(energy_params, batch.obs, jnp.concatenate([batch.action[None], generated]))
+            loss = losses.binary_critic(energies[0], energies[1:])
+            return jnp.mean(loss), (jnp.mean(energies[0]), jnp.mean(energies[1:]))
         drawn = negatives.draw(key_negatives, batch.action, spec, num_uniform, num_data, axis_name)
-        actions = jnp.concatenate([batch.action[None], drawn, generated[None]])
+        actions = jnp.concatenate([batch.action[None], drawn, generated])
         energies = energy(energy_params, batch.obs, actions)
         logit_energies = energies
         if config.correct_proposal:
             log_generator = mixtures.log_prob(rows, actions, config.generator.family)
             log_uniform = selection.uniform_log_prob(actions, spec.action_low, spec.action_high)
             logit_energies = energies + selection.info_nce_proposal(
-                log_uniform, log_generator, config.num_negatives, alpha
+                log_uniform, log_generator, config.num_negatives, alpha * config.num_generated
             )
-        loss = losses.info_nce(logit_energies[0], logit_energies[1:-1], logit_energies[-1], alpha, config.alpha_form)
-        return jnp.mean(loss), (jnp.mean(energies[0]), jnp.mean(energies[1:-1]))
+        first = 1 + config.num_negatives
+        loss = losses.info_nce(
+            logit_energies[0], logit_energies[1:first], logit_energies[first:], alpha, config.alpha_form
+        )
+        return jnp.mean(loss), (jnp.mean(energies[0]), jnp.mean(energies[1:first]))
 
-    def generator_energy(generator_params, energy_params, batch, key, scale_floor, axis_name=None):
+    def generator_energy(generator_params, energy_params, batch, key, scale_floor, entropy_weight, axis_name=None):
         energy_params = jax.lax.stop_gradient(energy_params)
         keys_latent, keys_draw = generators.latent_and_draw_keys(key, batch.obs.shape[0], axis_name)
         rows = generator.row_mixture(generator_params, batch.obs, keys_latent, scale_floor)
         if config.energy_term == "sampled":
-            value = energy(energy_params, batch.obs, generator.row_sample(rows, keys_draw))
+            draws = generator.row_sample(rows, keys_draw, 1)
+            weights = jnp.ones(draws.shape[:-1])
         else:
-            per_component = energy(energy_params, batch.obs, generator.row_sample_components(rows, keys_draw))
-            value = jnp.sum(jnp.exp(rows.log_weights.T) * per_component, axis=0)
+            draws = generator.row_sample_components(rows, keys_draw)
+            weights = jnp.exp(rows.log_weights.T)
+        energies = energy(energy_params, batch.obs, draws)
+        log_prob = mixtures.log_prob(rows, draws, config.generator.family)
+        value = jnp.sum(weights * (energies + entropy_weight * log_prob), axis=0)
         return jnp.mean(value), ()
 
     def likelihood(generator_params, batch, key, scale_floor, axis_name=None):
@@ -231,12 +282,13 @@ def make(
 
         weights = state.params.generator
         (generator_energy, _), energy_grads = collectives.synced_value_and_grad(terms.generator_energy, axis_name)(
-            weights, energy_params, batch, key_generator, scale_floor, axis_name
+            weights, energy_params, batch, key_generator, scale_floor, hyper.entropy_weight, axis_name
         )
         (nll, entropy), nll_grads = collectives.synced_value_and_grad(terms.likelihood, axis_name)(
             weights, batch, key_generator, scale_floor, axis_name
         )
-        energy_grads = jax.tree.map(lambda g: jnp.asarray(hyper.energy_weight, g.dtype) * g, energy_grads)
+        energy_weight = hyper.energy_weight * (state.step >= hyper.warm_up * horizon.num_steps)
+        energy_grads = jax.tree.map(lambda g: jnp.asarray(energy_weight, g.dtype) * g, energy_grads)
         grads = jax.tree.map(jnp.add, energy_grads, nll_grads)
         weights, opt_state = descend(
             optimizer, grads, state.opt_state.generator, weights, hyper.generator_learning_rate * decay
@@ -256,23 +308,31 @@ def make(
     def log_prob(params, obs, action):
         return generator.log_prob(params.generator, obs, action, params.scale_floor)
 
+    box = _scaled_box(spec, config.negatives_box)
+
     def log_weights(params, obs, candidates):
         """Log importance weights of the generator's draws for the data's density, up to a constant per row."""
         log_generator = log_prob(params, obs, candidates)
         unweighted = -energy(params, obs, candidates) - log_generator
         if config.correct_proposal:
             return unweighted
-        log_uniform = selection.uniform_log_prob(candidates, spec.action_low, spec.action_high)
-        return unweighted + selection.info_nce_proposal(log_uniform, log_generator, config.num_negatives, params.alpha)
+        log_uniform = selection.uniform_log_prob(candidates, box.action_low, box.action_high)
+        return unweighted + selection.info_nce_proposal(
+            log_uniform, log_generator, config.num_negatives, params.alpha * config.num_generated
+        )
 
     def choose(key, params, obs, how: Inference):
         """One action per row ``[B, Da]`` out of ``num_candidates``."""
         key_draw, key_choice = jax.random.split(key)
-        candidates = generator.draw(
-            key_draw, params.generator, obs, config.num_candidates, params.scale_floor, "sample"
+        candidates = generator.draw_candidates(
+            key_draw, params.generator, obs, config.num_candidates, params.scale_floor, config.candidates
         )
         if how == "rerank":
-            return selection.lowest_energy(candidates, energy(params, obs, candidates))
+            best = selection.lowest_energy(candidates, energy(params, obs, candidates))
+            slope = jax.grad(lambda action: jnp.sum(energy(params, obs, action)))
+            return jax.lax.fori_loop(
+                0, config.refine_steps, lambda _, action: action - config.refine_step_size * slope(action), best
+            )
         return selection.importance_resample(key_choice, candidates, log_weights(params, obs, candidates))
 
     def draw(key, params, obs, num_samples, how: Inference):

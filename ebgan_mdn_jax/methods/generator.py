@@ -16,6 +16,7 @@ from ebgan_mdn_jax import mixture as mixtures
 from ebgan_mdn_jax.types import Array, PRNGKey, PyTree, Spec, require, require_choices
 
 Draw = Literal["sample", "mode", "component_mean"]
+Candidates = Literal["mixture", "component"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +53,11 @@ class Generator(NamedTuple):
     init: Callable  # (key) -> params
     mixture: Callable | None  # (params, obs [B, Do], scale_floor) -> mixture; None with a latent
     row_mixture: Callable  # (params, obs [B, Do], row keys [B], scale_floor) -> mixture with one latent per row
-    row_sample: Callable  # (mixture, row keys [B]) -> [B, Da]
+    row_sample: Callable  # (mixture, row keys [B], num_samples) -> [N, B, Da]
     row_sample_components: Callable  # (mixture, row keys [B]) -> [K, B, Da]
+    draw_candidates: (
+        Callable  # (key, params, obs [B, Do], num, scale_floor, Candidates) -> [C, B, Da]; one action is chosen of them
+    )
     draw: Callable  # (key, params, obs [B, Do], num_samples, scale_floor, how) -> [N, B, Da]
     log_prob: Callable | None  # (params, obs [B, Do], action [..., B, Da], scale_floor) -> [..., B]; None with a latent
 
@@ -79,12 +83,19 @@ def make(config: GeneratorConfig, spec: Spec) -> Generator:
         latent = jax.vmap(lambda key: jax.random.normal(key, (config.latent_dim,), obs.dtype))(keys)
         return apply(params, obs, latent, scale_floor)
 
-    def row_sample(rows, keys):
-        return jax.vmap(lambda key, row: mixtures.sample(key, row, 1, config.family)[0])(keys, rows)
+    def row_sample(rows, keys, num_samples):
+        return jax.vmap(lambda key, row: mixtures.sample(key, row, num_samples, config.family), out_axes=1)(keys, rows)
 
     def row_sample_components(rows, keys):
         draws = jax.vmap(lambda key, row: mixtures.sample_components(key, row, config.family))(keys, rows)
         return jnp.moveaxis(draws, 1, 0)
+
+    def draw_candidates(key, params, obs, num, scale_floor, source: Candidates):
+        if source == "mixture":
+            return draw(key, params, obs, num, scale_floor, "sample")
+        key_latent, key_draw = jax.random.split(key)
+        latent = jax.random.normal(key_latent, (obs.shape[0], config.latent_dim), obs.dtype)
+        return mixtures.sample_one_component(key_draw, apply(params, obs, latent, scale_floor), num, config.family)
 
     def draw(key, params, obs, num_samples, scale_floor, how: Draw):
         def choose(mixture, num):
@@ -112,6 +123,7 @@ def make(config: GeneratorConfig, spec: Spec) -> Generator:
         row_mixture,
         row_sample,
         row_sample_components,
+        draw_candidates,
         draw,
         log_prob if exact else None,
     )
