@@ -200,7 +200,7 @@ def test_entropy_term_is_the_expected_log_density_of_draws(energy_term):
 
 
 def test_reverse_divergence_has_no_gradient_where_the_generator_is_the_energys_density():
-    """With h = 1, all components and ``E = -log q`` of the generator itself, ``E + log q`` is 0 at every draw, and its mean gradient too."""
+    """With h = 1, all components and ``E = -log q`` of the generator itself, ``E + log q`` is 0 at every draw, and so is its gradient."""
     obs = jnp.full((20_000, 1), 0.5)
     _, generator, weights = make_losses()
 
