@@ -16,7 +16,14 @@ from ebgan_mdn_jax.training.devices import Parallel
 from ebgan_mdn_jax.types import InputError, require, require_choices
 
 # Paths that leave training as it is: how actions are chosen and judged.
-INFERENCE = ("method.sample_by", "method.act_by", "method.num_candidates", "evaluation.")
+INFERENCE = (
+    "method.sample_by",
+    "method.act_by",
+    "method.num_candidates",
+    "method.num_iterations",
+    "method.num_neighbours",
+    "evaluation.",
+)
 
 
 @dataclasses.dataclass(frozen=True)
