@@ -72,9 +72,7 @@ class Info(NamedTuple):
     num_rows: Array
 
 
-def make(
-    config: Config, spec: Spec, horizon: Horizon, optimizer: optax.GradientTransformation = optax.identity()
-) -> Method:
+def make(config: Config, spec: Spec, horizon: Horizon, optimizer: optax.GradientTransformation | None = None) -> Method:
     """Build the method; ``optimizer`` is not used. ``log_prob`` is the density of what `sample` draws."""
     del optimizer
     action_centre, action_extent = _box(spec.action_low, spec.action_high)
