@@ -88,7 +88,7 @@ def test_sampling_uses_the_frozen_preconditioner():
     for index in range(7):
         before = jax.tree.map(lambda w: w[-1], state.params.generators)
         state, _ = step(state, data, hyper)
-        grads = jax.tree.map(lambda g: np.asarray(g[0], np.float64), state.opt_state.optimizer)
+        grads = jax.tree.map(lambda g: np.asarray(g, np.float64), state.opt_state.optimizer)
         if index < 4:
             mean = jax.tree.map(lambda m, g: 0.99 * m + 0.01 * g**2, mean, grads)
             weight = 0.99 * weight + 0.01

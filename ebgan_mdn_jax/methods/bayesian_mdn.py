@@ -80,7 +80,7 @@ class Params(NamedTuple):
 
 
 class OptState(NamedTuple):
-    """The optimiser's state and the decayed mean square of the gradient, leaves ``[C, ...]`` of C chains: M, or 1 with "sgld"."""
+    """The optimiser's state and the decayed mean square of the gradient, of M networks ``[M, ...]`` or one chain."""
 
     optimizer: PyTree
     square: PyTree
@@ -99,14 +99,16 @@ def make(
     """Build the method; ``log_prob`` is the density of what `sample` draws, so None with a latent or another ``sample_by``."""
     generator = generators.make(config.generator, spec)
     ensemble = config.inference == "ensemble"
+    each = jax.vmap if ensemble else lambda function: function
     num_burn_in = max(round(config.burn_in * horizon.num_steps), 1)
 
     def init(key):
         key_init, key_state = base_keys(key)
-        weights = jax.vmap(generator.init)(jax.random.split(key_init, config.num_networks if ensemble else 1))
+        weights = each(generator.init)(jax.random.split(key_init, config.num_networks) if ensemble else key_init)
         zeros = jax.tree.map(jnp.zeros_like, weights)
-        opt_state = OptState(jax.vmap(optimizer.init)(weights), zeros)
-        weights = jax.tree.map(lambda x: jnp.broadcast_to(x, (config.num_networks, *x.shape[1:])), weights)
+        opt_state = OptState(each(optimizer.init)(weights), zeros)
+        if not ensemble:
+            weights = jax.tree.map(lambda x: jnp.broadcast_to(x, (config.num_networks, *x.shape)), weights)
         params = Params(weights, jnp.asarray(Hyper().scale_floor, float))
         return TrainState(params, opt_state, (), jnp.zeros((), jnp.int32), key_state)
 
@@ -115,7 +117,7 @@ def make(
         keys = collectives.row_keys(key_rows, batch.obs.shape[0], axis_name)
         scale_floor = jnp.asarray(hyper.scale_floor, state.params.scale_floor.dtype)
         num_rows = horizon.steps_per_epoch * collectives.all_rows(batch.obs, axis_name).shape[0]
-        chains = jax.tree.map(lambda x: x if ensemble else x[-1:], state.params.generators)
+        chains = jax.tree.map(lambda x: x if ensemble else x[-1], state.params.generators)
 
         def of_chain(weights, index):
             keys_latent, keys_weight = jax.vmap(
@@ -129,14 +131,14 @@ def make(
             return loss + prior / num_rows, (jnp.mean(nll), jnp.mean(mixtures.weight_entropy(rows)))
 
         def loss_fn(chains):
-            loss, logs = jax.vmap(of_chain)(chains, jnp.arange(jax.tree.leaves(chains)[0].shape[0]))
+            loss, logs = each(of_chain)(chains, jnp.arange(config.num_networks) if ensemble else 0)
             return jnp.sum(loss), jax.tree.map(jnp.mean, logs)
 
         (_, logs), grads = collectives.synced_value_and_grad(loss_fn, axis_name)(chains)
         learning_rate = hyper.learning_rate * step_decay(
             horizon.epoch(state.step), hyper.learning_rate_decay, config.decay_every
         )
-        lower, optimizer_state = jax.vmap(lambda *of: descend(optimizer, *of, learning_rate))(
+        lower, optimizer_state = each(lambda *of: descend(optimizer, *of, learning_rate))(
             grads, state.opt_state.optimizer, chains
         )
         if ensemble:
@@ -153,8 +155,11 @@ def make(
             scale = jax.tree.map(
                 lambda v: 1 / (jnp.sqrt(v / seen.astype(v.dtype)) + jnp.asarray(hyper.damping, v.dtype)), square
             )
-            moved = langevin(key_langevin, chains, grads, scale, learning_rate, num_rows, hyper.temperature)
-            chain = jax.tree.map(lambda a, b: jnp.where(burning, a, b), lower, moved)
+            chain = jax.lax.cond(
+                burning,
+                lambda: lower,
+                lambda: langevin(key_langevin, chains, grads, scale, learning_rate, num_rows, hyper.temperature),
+            )
             place = _interval(state.step, num_burn_in, horizon.num_steps, config.num_networks)
             weights = jax.tree.map(lambda old, new: _from(place, old, new), state.params.generators, chain)
             opt_state = OptState(optimizer_state, square)
@@ -240,6 +245,6 @@ def _interval(step: Array, num_burn_in: int, num_steps: int, num_intervals: int)
 
 
 def _from(place: Array, old: Array, new: Array) -> Array:
-    """``old [M, ...]`` with ``new [1, ...]`` in ``place`` and all that follow."""
+    """``old [M, ...]`` with ``new [...]`` in ``place`` and all that follow."""
     index = jnp.arange(old.shape[0]).reshape(-1, *[1] * (old.ndim - 1))
-    return jnp.where(index >= place, new, old)
+    return jnp.where(index >= place, new[None], old)
