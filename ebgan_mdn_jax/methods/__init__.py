@@ -2,10 +2,13 @@
 
 from types import ModuleType
 
-from ebgan_mdn_jax.methods import ebgan_mdn, explicit_bc, mdn
+from ebgan_mdn_jax.methods import bayesian_mdn, ebgan_mdn, explicit_bc, ibc, mdn, nearest_neighbour
 
 METHODS: dict[str, ModuleType] = {
     "explicit_bc": explicit_bc,
+    "nearest_neighbour": nearest_neighbour,
     "mdn": mdn,
+    "bayesian_mdn": bayesian_mdn,
+    "ibc": ibc,
     "ebgan_mdn": ebgan_mdn,
 }
