@@ -2,10 +2,13 @@
 
 from types import ModuleType
 
-from ebgan_mdn_jax.methods import ebgan_mdn, explicit_bc, mdn
+from ebgan_mdn_jax.methods import cgan, cvae, ebgan, ebgan_mdn, explicit_bc, mdn
 
 METHODS: dict[str, ModuleType] = {
     "explicit_bc": explicit_bc,
     "mdn": mdn,
+    "cvae": cvae,
+    "cgan": cgan,
+    "ebgan": ebgan,
     "ebgan_mdn": ebgan_mdn,
 }
