@@ -43,6 +43,15 @@ def make_generator(hidden: tuple[int, ...], latent_dim: int, init_name: networks
     return Generator(init, row_sample, draw)
 
 
+def draw_pair(
+    key: PRNGKey, generator: Generator, params: PyTree, obs: Array, axis_name: str | None = None
+) -> tuple[Array, Array]:
+    """Two independent draws ``[B, Da]`` per local row: one to train the generator on, and another for `losses.energy_score`."""
+    keys = (collectives.row_keys(key, obs.shape[0], axis_name) for key in jax.random.split(key))
+    first, second = (generator.row_sample(params, obs, rows) for rows in keys)
+    return first, second
+
+
 def alpha_at(epoch: Array, horizon: Horizon, config: Any, hyper: Any) -> Array:
     """Weight of the generator's draw in ``epoch``: ``max(alpha (1 - epoch / epochs), alpha_floor)``, or constant alpha.
 

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import optax
 
 from ebgan_mdn_jax import collectives, losses, networks
-from ebgan_mdn_jax.methods.adversary import Generator, descend_repeatedly, make_generator
+from ebgan_mdn_jax.methods.adversary import Generator, descend_repeatedly, draw_pair, make_generator
 from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, step_decay
 from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_choices
 
@@ -133,10 +133,7 @@ def make_losses(config: Config, generator: Generator, logit: Callable) -> Losses
         return total, (jnp.mean(penalty), jnp.mean(on_real), jnp.mean(on_generated))
 
     def generator_loss(generator_params, discriminator_params, batch, key, axis_name=None):
-        generated, other = (
-            generator.row_sample(generator_params, batch.obs, collectives.row_keys(key, batch.obs.shape[0], axis_name))
-            for key in jax.random.split(key)
-        )
+        generated, other = draw_pair(key, generator, generator_params, batch.obs, axis_name)
         on_generated = logit(jax.lax.stop_gradient(discriminator_params), batch.obs, generated)
         loss = -on_generated if wasserstein else jax.nn.softplus(-on_generated)
         return jnp.mean(loss), jnp.mean(losses.energy_score(generated, other, batch.action))

@@ -33,15 +33,16 @@ Draw = Literal["sample", "mean"]
 class Config:
     """Program structure.
 
-    `sample` and `act` draw z from the prior, and then from the decoder ("sample") or its mean ("mean"). ``fixed_scale`` is the
-    deviation of ``scale="fixed"``, in network units.
+    `sample` and `act` draw z from the prior, and then from the decoder ("sample") or its mean ("mean"). ``initial_scale`` is the
+    decoder's deviation in network units: a fixed one keeps it, a learned one starts from it. Started wide, as wide as the actions
+    spread, a learned one explains them before the latent can, and training ends there.
     """
 
     encoder_hidden: tuple[int, ...] = (64, 64)
     decoder_hidden: tuple[int, ...] = (64, 64)
     latent_dim: int = 2
     scale: Literal["learned", "fixed"] = "learned"
-    fixed_scale: float = 0.1
+    initial_scale: float = 0.1
     init: networks.Init = "torch"
     decay_every: int = 20
     sample_by: Draw = "sample"
@@ -51,7 +52,7 @@ class Config:
         require_choices(self, "method")
         for name in ("latent_dim", "decay_every"):
             require(getattr(self, name) >= 1, f"method.{name}={getattr(self, name)}: needs at least 1")
-        require(self.fixed_scale > 0, f"method.fixed_scale={self.fixed_scale}: needs a positive deviation")
+        require(self.initial_scale > 0, f"method.initial_scale={self.initial_scale}: needs a positive deviation")
         for name in ("encoder_hidden", "decoder_hidden"):
             widths = getattr(self, name)
             require(all(width >= 1 for width in widths), f"method.{name}={widths}: needs positive widths")
@@ -112,7 +113,7 @@ def make(
     def scale_of(weights, scale_floor):
         """Deviations ``[Da]`` of the decoder."""
         if config.scale == "fixed":
-            return jnp.full_like(weights.log_scale, config.fixed_scale)
+            return jnp.full_like(weights.log_scale, config.initial_scale)
         return scale_floor + jnp.exp(weights.log_scale)
 
     def decode(weights, latent, obs):
@@ -124,7 +125,7 @@ def make(
         weights = Weights(
             encoder.init(key_encoder, jnp.zeros((1, spec.obs_dim + spec.action_dim))),
             decoder.init(key_decoder, jnp.zeros((1, config.latent_dim + spec.obs_dim))),
-            jnp.zeros(spec.action_dim),
+            jnp.full((spec.action_dim,), math.log(config.initial_scale)),
         )
         params = Params(weights, jnp.asarray(Hyper().scale_floor, float))
         return TrainState(params, optimizer.init(weights), (), jnp.zeros((), jnp.int32), key_state)

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import optax
 
 from ebgan_mdn_jax import collectives, losses, networks
-from ebgan_mdn_jax.methods.adversary import Generator, alpha_at, descend_repeatedly, make_generator
+from ebgan_mdn_jax.methods.adversary import Generator, alpha_at, descend_repeatedly, draw_pair, make_generator
 from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, step_decay
 from ebgan_mdn_jax.samplers import negatives, selection
 from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_choices
@@ -88,8 +88,13 @@ class OptState(NamedTuple):
 
 
 class Info(NamedTuple):
-    """Logged means over rows; of the energy updates, means over the R of them."""
+    """Logged means over rows; of the energy updates, means over the R of them.
 
+    Energies have no fixed zero, so they tell little by themselves; ``energy_score`` (`losses.energy_score`) tells how close draws are
+    to the data.
+    """
+
+    energy_score: Array
     energy_loss: Array
     positive_energy: Array
     negative_energy: Array
@@ -101,7 +106,7 @@ class Losses(NamedTuple):
     """The terms that are minimised; each returns ``(scalar, aux)`` and takes the parameters it trains first."""
 
     energy: Callable  # (energy, generator, batch, key, alpha, axis_name) -> InfoNCE
-    generator: Callable  # (generator, energy, batch, key, axis_name) -> mean energy of draws
+    generator: Callable  # (generator, energy, batch, key, axis_name) -> mean energy of draws; aux is their energy score
 
 
 def make_losses(config: Config, spec: Spec, generator: Generator, energy: Callable) -> Losses:
@@ -118,9 +123,9 @@ def make_losses(config: Config, spec: Spec, generator: Generator, energy: Callab
         return jnp.mean(loss), (jnp.mean(energies[0]), jnp.mean(energies[1:-1]))
 
     def generator_loss(generator_params, energy_params, batch, key, axis_name=None):
-        keys = collectives.row_keys(key, batch.obs.shape[0], axis_name)
-        generated = generator.row_sample(generator_params, batch.obs, keys)
-        return jnp.mean(energy(jax.lax.stop_gradient(energy_params), batch.obs, generated)), ()
+        generated, other = draw_pair(key, generator, generator_params, batch.obs, axis_name)
+        value = energy(jax.lax.stop_gradient(energy_params), batch.obs, generated)
+        return jnp.mean(value), jnp.mean(losses.energy_score(generated, other, batch.action))
 
     return Losses(energy_loss, generator_loss)
 
@@ -159,7 +164,7 @@ def make(
             hyper.energy_learning_rate * decay,
             axis_name,
         )
-        (generator_energy, _), grads = collectives.synced_value_and_grad(terms.generator, axis_name)(
+        (generator_energy, score), grads = collectives.synced_value_and_grad(terms.generator, axis_name)(
             state.params.generator, energy_params, batch, key_generator, axis_name
         )
         weights, generator_opt = descend(
@@ -169,7 +174,7 @@ def make(
             state.params.generator,
             hyper.generator_learning_rate * decay,
         )
-        info = Info(energy_loss, positive_energy, negative_energy, generator_energy, alpha)
+        info = Info(score, energy_loss, positive_energy, negative_energy, generator_energy, alpha)
         state = state._replace(
             params=Params(weights, energy_params), opt_state=OptState(generator_opt, energy_opt), step=state.step + 1
         )
@@ -195,5 +200,5 @@ def make(
     def act(key, params, obs):
         return draw(key, params, obs, 1, config.act_by)[0]
 
-    lowered = ("generator_energy", "energy_loss")
+    lowered = ("energy_score", "generator_energy", "energy_loss")
     return Method(Hyper(), init, step, sample, act, energy, log_prob=None, mixture=None, losses=lowered)
