@@ -26,7 +26,8 @@ def frozen(loss, penalty):
     batch = Batch(jnp.asarray(obs), jnp.asarray(obs + 1 + (noise - noise.mean()) / noise.std()))
     state = jax.jit(method.init)(jax.random.key(0))
     weights = {"params": {"Dense_0": {"kernel": jnp.ones((2, 1)), "bias": jnp.zeros(1)}}}
-    state = state._replace(params=state.params._replace(generator=weights))
+    logit = jax.tree.map(lambda x: jnp.full_like(x, 0.2), state.params.discriminator)
+    state = state._replace(params=cgan.Params(weights, logit))
     hyper = method.hyper._replace(
         discriminator_learning_rate=0.05, generator_learning_rate=0.0, learning_rate_decay=0.1, penalty_weight=2.0
     )
@@ -50,9 +51,12 @@ def test_the_best_discriminator_is_the_log_density_ratio():
 
 @pytest.mark.parametrize("penalty", ["real", "interpolated"])
 def test_the_best_penalised_critic_has_the_slope_that_its_weight_allows(penalty):
-    """Slope s earns s * 1 (the shift) and costs w (s - 1)^2: best is 1 + 1 / (2 w), here 1.25; it does not look at the observation alone."""
+    """Slope s earns s * 1 (the shift) and costs w (s - 1)^2, so the best is 1 + 1 / (2 w), here 1.25.
+
+    Found from a positive slope: a negative one would have to pass the penalty of a flat critic.
+    """
     kernel, _, info = frozen("wasserstein", penalty)
-    np.testing.assert_allclose(kernel, [-1.25, 1.25], atol=[0.3, 0.04])
+    assert kernel[1] == pytest.approx(1.25, abs=0.04)
     assert info.penalty == pytest.approx(0.25**2, abs=0.02)
     assert info.real_logit - info.generated_logit == pytest.approx(1.25, abs=0.1)
 
@@ -86,20 +90,20 @@ def test_losses_are_the_textbook_ones(loss):
     """In NumPy, with sigmoids, from the same draws."""
     terms, generator, weights = terms_and_weights(loss=loss, penalty="real")
     total, (penalty, real, generated) = terms.discriminator(THETA, weights, BATCH, KEY, 0.5)
-    on_real = cubic(0.6, BATCH.obs, BATCH.action)
+    on_real = np.asarray(cubic(0.6, BATCH.obs, BATCH.action))
     key_generator, _ = jax.random.split(KEY)
-    on_draws = cubic(0.6, BATCH.obs, draws_of(generator, weights, key_generator))
+    on_draws = np.asarray(cubic(0.6, BATCH.obs, draws_of(generator, weights, key_generator)))
     slopes = 0.6 * 3 * np.asarray(BATCH.action) ** 2
     assert float(penalty) == pytest.approx(np.mean((slopes - 1) ** 2), rel=1e-5)
     expected = np.mean(on_draws - on_real)
     if loss == "non_saturating":
         expected = -np.mean(np.log(scipy.special.expit(on_real)) + np.log(1 - scipy.special.expit(on_draws)))
     assert float(total) == pytest.approx(expected + 0.5 * float(penalty), rel=1e-4)
-    assert float(real) == pytest.approx(np.mean(on_real), rel=1e-5)
-    assert float(generated) == pytest.approx(np.mean(on_draws), rel=1e-5)
+    assert float(real) == pytest.approx(float(np.mean(on_real)), rel=1e-5)
+    assert float(generated) == pytest.approx(float(np.mean(on_draws)), rel=1e-5)
 
     value, _ = terms.generator(weights, THETA, BATCH, KEY)
-    on_draws = cubic(0.6, BATCH.obs, draws_of(generator, weights, jax.random.split(KEY)[0]))
+    on_draws = np.asarray(cubic(0.6, BATCH.obs, draws_of(generator, weights, jax.random.split(KEY)[0])))
     expected = -np.mean(on_draws if loss == "wasserstein" else np.log(scipy.special.expit(on_draws)))
     assert float(value) == pytest.approx(expected, rel=1e-4)
 
@@ -161,22 +165,22 @@ def test_gradient_penalty_in_two_dimensions_and_where_the_logit_is_flat():
 
 def test_against_each_other_they_learn_a_shifted_gaussian():
     """Affine generator, data ``N(0.5 - o, 0.3^2)``: mean, slope and deviation are found."""
-    config = cgan.Config((), 1, (32,), discriminator_steps=5, penalty="real")
-    method = cgan.make(config, SPEC, Horizon(500, 25))
+    config = cgan.Config((), 1, (32,), discriminator_steps=5, penalty="none")
+    method = cgan.make(config, SPEC, Horizon(400, 20))
     generator = np.random.default_rng(1)
     obs = generator.uniform(-1, 1, (256, 1)).astype(np.float32)
     batch = Batch(jnp.asarray(obs), jnp.asarray(0.5 - obs + 0.3 * generator.normal(size=obs.shape).astype(np.float32)))
     hyper = method.hyper._replace(
-        discriminator_learning_rate=1e-2, generator_learning_rate=1e-2, learning_rate_decay=0.1
+        discriminator_learning_rate=3e-2, generator_learning_rate=1e-2, learning_rate_decay=0.1
     )
-    run = jax.jit(lambda s: jax.lax.scan(lambda s, _: method.step(s, batch, hyper), s, length=500))
+    run = jax.jit(lambda s: jax.lax.scan(lambda s, _: method.step(s, batch, hyper), s, length=400))
     state, infos = run(jax.jit(method.init)(jax.random.key(0)))
     layer = jax.tree.map(np.ravel, state.params.generator["params"]["Dense_0"])
     np.testing.assert_allclose(
         [abs(layer["kernel"][0]), layer["kernel"][1], layer["bias"][0]], [0.3, -1.0, 0.5], atol=0.12
     )
     crps = 0.3 / np.sqrt(np.pi)  # the mean CRPS of the true Gaussian
-    assert np.mean(infos.energy_score[-50:]) < 1.2 * crps < np.mean(infos.energy_score[:5])
+    assert np.mean(infos.energy_score[-50:]) < 1.1 * crps < 2 * crps < np.mean(infos.energy_score[:5])
 
 
 def test_every_step_draws_its_own_noise():

@@ -13,8 +13,12 @@ whose best D is the log ratio of the data's density to the generator's. With ``l
 Both can have a penalty :math:`w\,\mathbb E(\|\nabla_a D(o, \tilde a)\| - 1)^2`, at ``a~ = a`` ("real", the EBGAN-MDN authors' form, w = 1)
 or at points drawn between a and ``x_g`` ("interpolated", WGAN-GP, Gulrajani et al. 2017, w = 10).
 
+In one action dimension the penalty is a barrier: to change the sign of its slope, D has to be flat on the way. A critic that learned
+the wrong sign can keep it, and then drives draws away from the data.
+
 Where we differ from the EBGAN-MDN authors' code (arXiv 2510.07562): softplus of logits, exact at any of them, where theirs has
-``log(sigmoid + 1e-10)``, whose gradient vanishes once D is sure; the gradient of the penalty is taken with respect to the action only.
+``log(sigmoid + 1e-10)``, whose gradient vanishes once D is sure; the penalty's gradient is with respect to the action only; their main
+script has no penalty (``penalty="none"``), a latent of 2 dimensions for the arm and of 0 on the hyperbola.
 """
 
 import dataclasses
