@@ -125,7 +125,7 @@ def make(
         weights = Weights(
             encoder.init(key_encoder, jnp.zeros((1, spec.obs_dim + spec.action_dim))),
             decoder.init(key_decoder, jnp.zeros((1, config.latent_dim + spec.obs_dim))),
-            jnp.full((spec.action_dim,), math.log(config.initial_scale)),
+            jnp.full((spec.action_dim,), math.log(config.initial_scale), float),
         )
         params = Params(weights, jnp.asarray(Hyper().scale_floor, float))
         return TrainState(params, optimizer.init(weights), (), jnp.zeros((), jnp.int32), key_state)
