@@ -2,7 +2,17 @@
 
 from types import ModuleType
 
-from ebgan_mdn_jax.methods import bayesian_mdn, ebgan_mdn, explicit_bc, ibc, mdn, nearest_neighbour
+from ebgan_mdn_jax.methods import (
+    bayesian_mdn,
+    cgan,
+    cvae,
+    ebgan,
+    ebgan_mdn,
+    explicit_bc,
+    ibc,
+    mdn,
+    nearest_neighbour,
+)
 
 METHODS: dict[str, ModuleType] = {
     "explicit_bc": explicit_bc,
@@ -10,5 +20,8 @@ METHODS: dict[str, ModuleType] = {
     "mdn": mdn,
     "bayesian_mdn": bayesian_mdn,
     "ibc": ibc,
+    "cvae": cvae,
+    "cgan": cgan,
+    "ebgan": ebgan,
     "ebgan_mdn": ebgan_mdn,
 }

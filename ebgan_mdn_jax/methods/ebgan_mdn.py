@@ -39,6 +39,7 @@ import optax
 from ebgan_mdn_jax import collectives, losses, networks
 from ebgan_mdn_jax import mixture as mixtures
 from ebgan_mdn_jax.methods import generator as generators
+from ebgan_mdn_jax.methods.adversary import alpha_at, descend_repeatedly
 from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, step_decay
 from ebgan_mdn_jax.samplers import negatives, selection
 from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_choices
@@ -161,13 +162,6 @@ class Losses(NamedTuple):
     likelihood: Callable  # (generator, batch, key, scale_floor, axis_name) -> mixture NLL
 
 
-def alpha_at(epoch: Array, horizon: Horizon, config: Config, hyper: Hyper) -> Array:
-    """Weight of the generator's draw in ``epoch``: ``max(alpha (1 - epoch / epochs), alpha_floor)``, or constant alpha."""
-    if config.alpha_schedule == "constant":
-        return jnp.asarray(hyper.alpha)
-    return jnp.maximum(hyper.alpha * (1.0 - epoch / horizon.num_epochs), hyper.alpha_floor)
-
-
 def _scaled_box(spec: Spec, factor: float) -> Spec:
     """The spec with its action box scaled about the centre."""
     pairs = [
@@ -265,20 +259,18 @@ def make(
         scale_floor = jnp.asarray(hyper.scale_floor, state.params.scale_floor.dtype)
         key_energy, key_generator = jax.random.split(jax.random.fold_in(state.key, state.step))
 
-        def energy_step(carry, key):
-            params, opt_state = carry
-            value_and_grad = collectives.synced_value_and_grad(terms.energy, axis_name)
-            (loss, aux), grads = value_and_grad(
-                params, state.params.generator, batch, key, alpha, scale_floor, axis_name
-            )
-            return descend(optimizer, grads, opt_state, params, hyper.energy_learning_rate * decay), (loss, *aux)
+        def energy_loss_fn(params, key):
+            return terms.energy(params, state.params.generator, batch, key, alpha, scale_floor, axis_name)
 
-        (energy_params, energy_opt), energy_logs = jax.lax.scan(
-            energy_step,
-            (state.params.energy, state.opt_state.energy),
+        (energy_params, energy_opt), (energy_loss, (positive_energy, negative_energy)) = descend_repeatedly(
+            energy_loss_fn,
+            optimizer,
+            state.params.energy,
+            state.opt_state.energy,
             jax.random.split(key_energy, config.energy_steps),
+            hyper.energy_learning_rate * decay,
+            axis_name,
         )
-        energy_loss, positive_energy, negative_energy = jax.tree.map(jnp.mean, energy_logs)
 
         weights = state.params.generator
         (generator_energy, _), energy_grads = collectives.synced_value_and_grad(terms.generator_energy, axis_name)(
