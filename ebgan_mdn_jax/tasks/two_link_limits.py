@@ -1,8 +1,9 @@
 """The two-link arm with joint limits: a target has two right answers, one or none, by where it lies.
 
-``theta_1`` lies in [0, pi], ``theta_2`` in [-3 pi / 4, 3 pi / 4]; links and actions are those of `two_link`, raw, and the box of actions is
-the limits. With r, psi the polar coordinates of the target and ``h = acos(r / 6)``, the elbow of positive sign needs
-``0 <= psi - h <= pi``, the other ``0 <= psi + h <= pi`` (modulo 2 pi), and both need ``h <= 3 pi / 8``. So, for ``2.30 <= r <= 6``, there are
+``theta_1`` lies in [0, pi], ``theta_2`` in [-3 pi / 4, 3 pi / 4]; links and actions are those of `two_link`, raw, and the box of actions
+is the limits. With r, psi the polar coordinates of the target and ``h = acos(r / 6)``, the elbow of positive sign needs
+``0 <= psi - h <= pi``, the other ``0 <= psi + h <= pi`` (modulo 2 pi), and both need ``h <= 3 pi / 8``. So, for ``2.30 <= r <= 6``,
+there are
 
 * two answers where ``h <= psi <= pi - h``: the upper half of the ring, less and less of it towards the middle;
 * one where psi is within h of 0 or pi: at its sides, also below the base line;
