@@ -101,20 +101,22 @@ def test_metrics_of_the_exact_sampler():
     assert metrics["manifold_coverage@S=100,tau=0.3"] == pytest.approx(99.5, abs=0.3)
 
 
-def test_metrics_of_one_answer_per_target():
-    """The hand points 0.3 to the right of the way from the base, elbow up: one feasible cell, or none where it collides."""
+def test_metrics_of_answers_at_the_edges_of_cells():
+    """Some of them collide, or are out of reach, where the middle of their cell is neither."""
 
-    def sample(key, obs, num):
-        phi = jnp.arctan2(obs[:, 1], obs[:, 0]) - 0.3 * jnp.minimum(1.0, three_link.feasible_half_width(obs))
-        return jnp.broadcast_to(three_link.solve(obs, phi)[0][0], (num, obs.shape[0], 3))
+    def answers(obs):  # [32, B, 3], in the order of the cells
+        edges = -np.pi + np.arange(16) * np.pi / 8 + 0.02
+        phi = jnp.broadcast_to(jnp.asarray(edges, jnp.float32)[:, None], (16, obs.shape[0]))
+        both = three_link.solve(jnp.broadcast_to(obs, (*phi.shape, 2)), phi)[0]
+        return jnp.moveaxis(both, 0, 1).reshape(32, obs.shape[0], 3)
 
-    metrics = evaluate(Conditional(sample, None))
+    metrics = evaluate(Conditional(lambda key, obs, num: answers(obs)[jnp.arange(num) % 32], None), num_draws=32)
     obs = three_link.targets(jax.random.key(9), 200)
-    answers = np.asarray(sample(None, obs, 1)[0], np.float64)
-    points = positions(answers)
-    collided = crossing(points[:, :2], points[:, 2:])
-    assert collided.any() and metrics["self_collision"] == pytest.approx(100 * collided.mean(), abs=1e-4)
-    assert metrics["success@0.1"] == 100.0
+    points = positions(answers(obs))
+    collided = crossing(points[..., :2, :].reshape(-1, 2, 2), points[..., 2:, :].reshape(-1, 2, 2)).reshape(32, 200)
+    error = np.linalg.norm(points[..., -1, :] - np.asarray(obs), axis=-1)
+    assert metrics["self_collision"] == pytest.approx(100 * collided.mean(), rel=1e-4)
+    assert metrics["success@0.3"] == pytest.approx(100 * np.mean(error <= 0.3), rel=1e-4)
     # Beyond 2 nothing collides, so the cells are known without the library.
     target = np.asarray(obs, np.float64) @ [1, 1j]
     far = np.abs(target) > 2.01
@@ -123,7 +125,10 @@ def test_metrics_of_one_answer_per_target():
     cells = np.asarray(three_link.feasible_cells(obs)).reshape(16, 2, 200)
     np.testing.assert_array_equal(cells[..., far], np.stack([feasible, feasible], 1)[..., far])
     assert np.all(cells <= feasible[:, None]) and np.any(cells != feasible[:, None])
-    bins = np.floor((answers.sum(-1) + np.pi) / (np.pi / 8)).astype(int) % 16
-    count = cells.sum((0, 1))
-    share = (cells[bins, 0, np.arange(200)] & ~collided)[count > 0] / count[count > 0]
+    cells = cells.reshape(32, 200)
+    count = cells.sum(0)
+    straight = np.asarray(answers(obs)[..., 1]) == 0  # belongs to the cell of elbow up
+    valid = ~collided & (error <= 0.3) & ~(straight & (np.arange(32) % 2 == 1)[:, None])
+    share = (cells & valid).sum(0)[count > 0] / count[count > 0]
+    assert np.any(cells & collided)
     assert metrics["manifold_coverage@S=100,tau=0.3"] == pytest.approx(100 * share.mean(), rel=1e-4)

@@ -123,9 +123,8 @@ def test_descent_is_adam_with_clipping_that_stops():
     ours = jax.jit(jax.vmap(two_link.descend))(start, target)
     expected, steps = zip(*map(adam, start.astype(float), target.astype(float)), strict=True)
     assert 10 < min(steps) and max(steps) < 1000
-    # Where float32 stops a step earlier or later, the angles differ by a little.
-    assert np.quantile(np.abs(ours - np.stack(expected)).max(axis=1), 0.8) < 1e-2
-    assert np.max(np.abs(tips(np.asarray(ours)) - tips(np.stack(expected)))) < 0.1
+    # Float32 may stop a step earlier or later, which changes the angles by a little.
+    assert np.quantile(np.abs(ours - np.stack(expected)).max(axis=1), 0.8) < 1e-4
 
 
 def test_gradient_labels_solve_but_wander_off():
