@@ -1,6 +1,6 @@
 """Registry of tasks."""
 
-from ebgan_mdn_jax.tasks import geyser, multivalued, two_link
+from ebgan_mdn_jax.tasks import geyser, multivalued, three_link, two_link, two_link_limits
 from ebgan_mdn_jax.tasks.base import Task
 
 TASKS: dict[str, Task] = {
@@ -12,4 +12,6 @@ TASKS: dict[str, Task] = {
     "gaussian_grid": multivalued.GAUSSIAN_GRID,
     "geyser": geyser.GEYSER,
     **two_link.VARIANTS,
+    "two_link_limits": two_link_limits.TWO_LINK_LIMITS,
+    "three_link": three_link.THREE_LINK,
 }
