@@ -9,6 +9,13 @@ from experiments.summary import CEILING, Row, Run, line_name, load_runs, summari
 
 # By the part of a metric's name before "@" or "[": which way is better (0: neither), and what it is. Columns keep this order.
 METRICS = {
+    "success": (1, "% of rollouts that reach the goal"),
+    "fail": (-1, "% of rollouts that leave the arena"),
+    "route_share_error": (
+        -1,
+        "total variation distance of successful rollouts' ways to the exact shares, percentage points",
+    ),
+    "route_entropy": (0, "of the ways that successful rollouts take, bits"),
     "tmc": (1, "% of observations at which S draws reach every mode within tau"),
     "amc": (1, "modes reached per observation by S draws, within tau"),
     "coverage": (1, "% of all modes that S draws reach within tau"),

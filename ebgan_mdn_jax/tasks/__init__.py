@@ -1,6 +1,6 @@
 """Registry of tasks."""
 
-from ebgan_mdn_jax.tasks import geyser, multivalued
+from ebgan_mdn_jax.tasks import geyser, multi_route, multivalued
 from ebgan_mdn_jax.tasks.base import Task
 
 TASKS: dict[str, Task] = {
@@ -11,4 +11,6 @@ TASKS: dict[str, Task] = {
     "inverse_sine": multivalued.INVERSE_SINE,
     "gaussian_grid": multivalued.GAUSSIAN_GRID,
     "geyser": geyser.GEYSER,
+    "multi_route": multi_route.MULTI_ROUTE,
+    "multi_route_three": multi_route.MULTI_ROUTE_THREE,
 }
