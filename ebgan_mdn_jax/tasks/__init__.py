@@ -1,6 +1,6 @@
 """Registry of tasks."""
 
-from ebgan_mdn_jax.tasks import geyser, multi_route, multivalued
+from ebgan_mdn_jax.tasks import geyser, multi_route, multivalued, universal_robots
 from ebgan_mdn_jax.tasks.base import Task
 
 TASKS: dict[str, Task] = {
@@ -13,4 +13,9 @@ TASKS: dict[str, Task] = {
     "geyser": geyser.GEYSER,
     "multi_route": multi_route.MULTI_ROUTE,
     "multi_route_three": multi_route.MULTI_ROUTE_THREE,
+    "ur5": universal_robots.UR5,
+    "ur5_sincos": universal_robots.UR5_SINCOS,
+    "ur5_pose": universal_robots.UR5_POSE,
+    "ur10": universal_robots.UR10,
+    "ur10_pose": universal_robots.UR10_POSE,
 }
