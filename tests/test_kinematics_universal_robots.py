@@ -176,9 +176,14 @@ def test_derivative_of_the_inverse_is_the_inverse_derivative(arm):
     np.testing.assert_allclose(tool, np.broadcast_to(np.eye(6, 3), tool.shape), atol=1e-8)
 
 
-def test_wrapped_angles_are_in_the_box():
-    angles = jnp.asarray([0.0, jnp.pi, -jnp.pi, 4.0, -4.0, 7.0, 9.5, -6.3])
-    result = np.asarray(arms.wrap(angles))
-    assert np.all(result > -np.float32(np.pi)) and np.all(result <= np.float32(np.pi))
-    np.testing.assert_allclose(np.exp(1j * result), np.exp(1j * np.asarray(angles)), atol=1e-6)
-    assert result[1] == result[2] == np.float32(np.pi)
+@pytest.mark.parametrize("x64", [True, False])
+def test_wrapped_angles_are_in_the_box(x64):
+    with jax.enable_x64(x64):
+        angles = jnp.asarray([0.0, np.pi, -np.pi, 4.0, -4.0, 7.0, 9.5, -6.3])
+        result, angles = np.asarray(arms.wrap(angles)), np.asarray(angles)
+    pi = result.dtype.type(np.pi)
+    assert np.all(result > -pi) and np.all(result <= pi)
+    np.testing.assert_allclose(np.exp(1j * result), np.exp(1j * angles), atol=1e-14 if x64 else 1e-6)
+    np.testing.assert_allclose(np.abs(result[1:3]), pi, rtol=1e-7)
+    if x64:  # in float32, pi is above the real one and -pi below, so they change places
+        np.testing.assert_array_equal(result[1:3], pi)

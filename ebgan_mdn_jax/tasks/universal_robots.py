@@ -101,21 +101,24 @@ def evaluate(
 
     Of ``num_draws`` draws at each: ``success``, the percentage whose tool is within 5, 10, 20 mm of the target; medians of the tool's
     distance (mm) and of the angle between its orientation and the target's (degrees). ``solutions``: see `solutions_found`, of
-    ``num_samples`` draws. ``heldout_nll`` in nats per row.
+    ``num_samples`` other draws. ``heldout_nll`` in nats per row.
     """
-    key_draws, key_solutions = jax.random.split(key)
     obs, solutions, exist = targets(jax.random.key(_TARGET_SEED), _num_candidates(config.num_inputs), arm, any_pose)
     chosen = jnp.flatnonzero(jnp.any(exist, axis=0), size=config.num_inputs)
     obs, solutions, exist = obs[chosen], solutions[:, chosen], exist[:, chosen]
     pose = to_pose(obs)
 
-    distance, angle = tool_errors(arm, to_joints(policy.sample(key_draws, obs, config.num_draws)), pose)
+    joints = to_joints(policy.sample(key, obs, config.num_draws + config.num_samples))
+    distance, angle = tool_errors(arm, joints, pose)
+    few = slice(config.num_draws, None)
+    found = solutions_found(joints[few], distance[few], solutions, exist, config.tolerance)
+    distance, angle = distance[: config.num_draws], angle[: config.num_draws]
     metrics = {f"success@{1000 * tau:g}mm": 100.0 * jnp.mean(distance <= tau) for tau in TOLERANCES}
-    metrics |= {"tip_error_median": 1000.0 * jnp.median(distance), "orientation_error": jnp.median(angle)}
-    joints = to_joints(policy.sample(key_solutions, obs, config.num_samples))
-    error, _ = tool_errors(arm, joints, pose)
-    setting = f"@S={config.num_samples},tau={1000 * config.tolerance:g}mm"
-    metrics[f"solutions{setting}"] = solutions_found(joints, error, solutions, exist, config.tolerance)
+    metrics |= {
+        "tip_error_median": 1000.0 * jnp.median(distance),
+        "orientation_error": jnp.median(angle),
+        f"solutions@S={config.num_samples},tau={1000 * config.tolerance:g}mm": found,
+    }
     if policy.log_prob is not None:
         nll = -policy.log_prob(heldout.obs, heldout.action)
         metrics["heldout_nll"] = jnp.sum(jnp.where(mask, nll, 0.0)) / jnp.sum(mask)
