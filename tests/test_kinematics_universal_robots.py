@@ -137,7 +137,7 @@ def search(arm, tool, num_starts=600, seed=0):
     return np.asarray(found).reshape(-1, 6)
 
 
-@pytest.mark.parametrize("case", ["ur5", "ur10", "ur5 near", "ur5 out of reach"])
+@pytest.mark.parametrize("case", ["ur5", "ur10", "ur5 near", "ur5 out of reach", "ur5 by its axis"])
 def test_no_solution_is_missed_or_made_up(case):
     arm = arms.UR10 if case == "ur10" else arms.UR5
     tool = np.eye(4)
@@ -145,6 +145,8 @@ def test_no_solution_is_missed_or_made_up(case):
         tool[:3, 3] = (0.15, 0.1, 0.6)
     elif case == "ur5 out of reach":
         tool[:3, 3] = (0.9, 0.5, 0.3)
+    elif case == "ur5 by its axis":  # nearer to it than the offset d_4 of the wrist
+        tool[:3, 3] = (0.05, -0.03, 0.6)
     else:
         tool = frames(arm, random_joints(11, 1)[0])[-1]
     expected = search(arm, tool)
@@ -153,7 +155,7 @@ def test_no_solution_is_missed_or_made_up(case):
         joints, exist = arms.inverse(arm, pose)
     ours = np.asarray(joints)[np.asarray(exist)]
     assert len(ours) == len(expected)
-    if case == "ur5 out of reach":
+    if case in ("ur5 out of reach", "ur5 by its axis"):
         assert len(ours) == 0
         return
     distance = np.linalg.norm(wrapped(ours[:, None] - expected[None]), axis=-1)
@@ -165,6 +167,8 @@ def test_derivative_of_the_inverse_is_the_inverse_derivative(arm):
     """Moving the target moves the joints so that the tool follows: ``J dq/dp = (I, 0)``. What does not exist has finite derivatives."""
     with jax.enable_x64(True):
         pose = arms.forward(arm, jnp.asarray(random_joints(4, 30)))
+        by_axis = arms.Pose(jnp.asarray([[0.05, -0.03, 0.6]]), jnp.eye(3)[None])
+        pose = jax.tree.map(lambda *parts: jnp.concatenate(parts), pose, by_axis)
 
         def joints(position, rotation):
             return arms.inverse(arm, arms.Pose(position, rotation))[0]
