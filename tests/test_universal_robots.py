@@ -142,9 +142,8 @@ def test_solutions_found_counts_the_nearest_by_wrapped_angles():
     good = [[0.0, 0.0]]
     assert found([[0.1, 1.1]], good) == pytest.approx(100 * 2 / 5)
     assert found([[0.1, 1.1], [0.2, 2.1]], 2 * good) == pytest.approx(100 * 3 / 5)  # the same one twice, and another
-    assert found([[-3.1, 2.7]], good) == pytest.approx(
-        100 * 2 / 5
-    )  # -3.1 is nearest to 3.0; 9 does not exist, so 2.7 is 2's
+    # -3.1 is nearest to 3.0, as 2.9 is; 9 does not exist, so 2.7 is 2's.
+    assert found([[-3.1, 2.7], [2.9, 2.7]], 2 * good) == pytest.approx(100 * 2 / 5)
     assert found([[0.1, 1.1]], [[0.019, 0.021]]) == pytest.approx(100 * 1 / 5)
     assert found([[0.1 + 2 * np.pi, 1.1]], good) == pytest.approx(100 * 2 / 5)
 
