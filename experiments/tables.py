@@ -9,6 +9,19 @@ from experiments.summary import CEILING, Row, Run, line_name, load_runs, summari
 
 # By the part of a metric's name before "@" or "[": which way is better (0: neither), and what it is. Columns keep this order.
 METRICS = {
+    "success": (1, "% of rollouts that reach the goal, or of draws that bring an arm's tip within tau of its target"),
+    "fail": (-1, "% of rollouts that leave the arena"),
+    "route_share_error": (
+        -1,
+        "total variation distance of successful rollouts' ways to the exact shares, percentage points",
+    ),
+    "route_entropy": (0, "of the ways that successful rollouts take, bits"),
+    "tip_error_median": (-1, "median distance of the tip to the target (UR5 and UR10: mm)"),
+    "orientation_error": (-1, "median angle between the tool and its target orientation, degrees"),
+    "solutions": (
+        1,
+        "% of all solutions that are the nearest one to some of S draws whose tool is within tau of the target",
+    ),
     "tmc": (1, "% of observations at which S draws reach every mode within tau"),
     "amc": (1, "modes reached per observation by S draws, within tau"),
     "coverage": (1, "% of all modes that S draws reach within tau"),

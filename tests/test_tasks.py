@@ -40,8 +40,10 @@ def demonstrations(name, num):
 
 
 def some_obs(name, num=4):
-    """Observations inside the box; for the inverse sine where noise-free solutions exist."""
+    """Observations inside the box; for the inverse sine where noise-free solutions exist, for routes where they lead."""
     spec = TASKS[name].spec
+    if name.startswith("multi_route"):
+        return jnp.asarray(demonstrations(name, 200).obs[:: 200 // num][:num])
     fractions = jnp.linspace(0.08, 0.93, num)[:, None]
     low, high = (jnp.broadcast_to(jnp.asarray(b), (num, spec.obs_dim)) for b in (spec.obs_low, spec.obs_high))
     return low + (high - low) * jnp.broadcast_to(fractions, low.shape)
@@ -87,12 +89,13 @@ def test_densities_integrate_to_one(name):
 
 @every_dense
 def test_demonstrations_are_as_likely_as_the_entropy_says(name):
-    num = 200
-    batch = demonstrations(name, num)
+    spec = TASKS[name].spec
+    num = 50 if name.startswith("multi_route") else 200  # a quadrature in 2-D for each
+    batch = jax.tree.map(lambda rows: rows[:num], demonstrations(name, 200))
     log_prob = np.asarray(jax.jit(TASKS[name].conditional.log_prob)(jnp.asarray(batch.obs), jnp.asarray(batch.action)))
     assert np.all(np.isfinite(log_prob))
-    obs = jnp.asarray(batch.obs if TASKS[name].spec.action_dim == 1 else batch.obs[:1])  # the grid has one observation
-    _, p, volume = density(name, obs, 2_000 if TASKS[name].spec.action_dim == 1 else 200)
+    obs = jnp.asarray(batch.obs[:1] if name == "gaussian_grid" else batch.obs)  # the grid has one observation
+    _, p, volume = density(name, obs, {1: 2_000, 2: 200 if len(obs) == 1 else 60}[spec.action_dim])
     entropy = -np.sum(scipy.special.xlogy(p, p), axis=0) * volume
     surprise = log_prob + entropy
     # 0.005 for the quadrature of the inverse sine, whose density is constant: no spread of its own.
@@ -128,7 +131,7 @@ def test_modes_are_local_maxima_of_the_density(name):
     assert modes.shape[1:] == (obs.shape[0], task.spec.action_dim) and mask.shape == modes.shape[:2]
     distance = np.linalg.norm(np.asarray(modes)[:, None] - np.asarray(modes)[None], axis=-1)
     distance[np.arange(len(modes)), np.arange(len(modes))] = np.inf
-    mask = mask & (distance.min(0) > 0.15)
+    mask = mask & (distance.min(0) > (1.25 if name.startswith("multi_route") else 0.15))
     assert np.any(mask)
     log_prob = jax.jit(task.conditional.log_prob)
     at_mode = log_prob(obs, modes)
@@ -285,7 +288,8 @@ def test_the_truth_is_at_no_distance_from_itself(name):
     metrics = evaluate(name, task.conditional, num_quadrature=4_000 if task.spec.action_dim == 1 else 150, **config)
     assert abs(float(metrics["kl"][0])) < 5e-3
     # "valid" is within 3 deviations of a mode, 99.7 % in one dimension and 98.9 % in two, or the support itself.
-    assert float(metrics["precision"][0]) > (99.0 if task.spec.action_dim == 1 else 96.0)
+    if "precision" in metrics:
+        assert float(metrics["precision"][0]) > (99.0 if task.spec.action_dim == 1 else 96.0)
     if task.spec.action_dim == 1:  # W1 of N draws from the truth is of order sqrt(1 / N)
         assert float(metrics["w1"][0]) < 0.15
         heldout_obs, heldout_action = jnp.zeros((1, task.spec.obs_dim)), jnp.full((1, 1), 0.1)
