@@ -127,7 +127,7 @@ def test_every_step_draws_its_own_noise():
 
 
 @pytest.mark.parametrize(
-    "fields", [{"latent_dim": 0}, {"decay_every": 0}, {"initial_scale": 0.0}, {"decoder_hidden": (0,)}]
+    "fields", [{"latent_dim": 0}, {"decay_every": -1}, {"initial_scale": 0.0}, {"decoder_hidden": (0,)}]
 )
 def test_wrong_settings_are_refused(fields):
     with pytest.raises(InputError, match=f"method.{next(iter(fields))}="):

@@ -83,7 +83,7 @@ def test_the_search_is_no_part_of_training():
     chex.assert_trees_all_equal(*states)
 
 
-@pytest.mark.parametrize("field", ["num_negatives", "decay_every", "num_candidates"])
+@pytest.mark.parametrize("field", ["num_negatives", "num_candidates"])
 def test_values_that_cannot_work_are_refused(field):
     with pytest.raises(InputError, match=f"method.{field}=0: needs at least 1"):
         ibc.Config(**{field: 0})

@@ -29,7 +29,7 @@ import optax
 from ebgan_mdn_jax import collectives, losses
 from ebgan_mdn_jax import mixture as mixtures
 from ebgan_mdn_jax.methods import generator as generators
-from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, step_decay
+from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, require_decay, step_decay
 from ebgan_mdn_jax.types import Array, Horizon, PRNGKey, PyTree, Spec, require, require_choices
 
 _FORGETTING = 0.99  # of the mean square of the gradient
@@ -49,8 +49,8 @@ class Config:
 
     def __post_init__(self):
         require_choices(self, "method")
-        for name in ("num_networks", "decay_every"):
-            require(getattr(self, name) >= 1, f"method.{name}={getattr(self, name)}: needs at least 1")
+        require_decay(self.decay_every)
+        require(self.num_networks >= 1, f"method.num_networks={self.num_networks}: needs at least 1")
         require(0 < self.burn_in < 1, f"method.burn_in={self.burn_in}: needs a share between 0 and 1")
 
 
@@ -136,7 +136,7 @@ def make(
 
         (_, logs), grads = collectives.synced_value_and_grad(loss_fn, axis_name)(chains)
         learning_rate = hyper.learning_rate * step_decay(
-            horizon.epoch(state.step), hyper.learning_rate_decay, config.decay_every
+            state.step, horizon, hyper.learning_rate_decay, config.decay_every
         )
         lower, optimizer_state = each(lambda *of: descend(optimizer, *of, learning_rate))(
             grads, state.opt_state.optimizer, chains

@@ -31,7 +31,7 @@ import optax
 
 from ebgan_mdn_jax import collectives, losses, networks
 from ebgan_mdn_jax.methods.adversary import Generator, descend_repeatedly, draw_pair, make_generator
-from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, step_decay
+from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, require_decay, step_decay
 from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_choices
 
 
@@ -50,9 +50,11 @@ class Config:
 
     def __post_init__(self):
         require_choices(self, "method")
+        require_decay(self.decay_every)
         require(self.latent_dim >= 0, f"method.latent_dim={self.latent_dim}: needs 0 (none) or more")
-        for name in ("discriminator_steps", "decay_every"):
-            require(getattr(self, name) >= 1, f"method.{name}={getattr(self, name)}: needs at least 1")
+        require(
+            self.discriminator_steps >= 1, f"method.discriminator_steps={self.discriminator_steps}: needs at least 1"
+        )
         for name in ("generator_hidden", "discriminator_hidden"):
             widths = getattr(self, name)
             require(all(width >= 1 for width in widths), f"method.{name}={widths}: needs positive widths")
@@ -167,7 +169,7 @@ def make(
         return TrainState(params, opt_state, (), jnp.zeros((), jnp.int32), key_state)
 
     def step(state, batch, hyper, axis_name=None):
-        decay = step_decay(horizon.epoch(state.step), hyper.learning_rate_decay, config.decay_every)
+        decay = step_decay(state.step, horizon, hyper.learning_rate_decay, config.decay_every)
         key_discriminator, key_generator = jax.random.split(jax.random.fold_in(state.key, state.step))
 
         def discriminator_loss_fn(params, key):

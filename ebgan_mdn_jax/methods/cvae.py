@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import optax
 
 from ebgan_mdn_jax import collectives, networks
-from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, step_decay
+from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, require_decay, step_decay
 from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_choices
 
 Draw = Literal["sample", "mean"]
@@ -50,8 +50,8 @@ class Config:
 
     def __post_init__(self):
         require_choices(self, "method")
-        for name in ("latent_dim", "decay_every"):
-            require(getattr(self, name) >= 1, f"method.{name}={getattr(self, name)}: needs at least 1")
+        require_decay(self.decay_every)
+        require(self.latent_dim >= 1, f"method.latent_dim={self.latent_dim}: needs at least 1")
         require(self.initial_scale > 0, f"method.initial_scale={self.initial_scale}: needs a positive deviation")
         for name in ("encoder_hidden", "decoder_hidden"):
             widths = getattr(self, name)
@@ -146,7 +146,7 @@ def make(
             return nll + hyper.beta * kl, (nll, kl, jnp.mean(scale))
 
         (loss, parts), grads = collectives.synced_value_and_grad(loss_fn, axis_name)(state.params.weights)
-        decay = step_decay(horizon.epoch(state.step), hyper.learning_rate_decay, config.decay_every)
+        decay = step_decay(state.step, horizon, hyper.learning_rate_decay, config.decay_every)
         weights, opt_state = descend(
             optimizer, grads, state.opt_state, state.params.weights, hyper.learning_rate * decay
         )

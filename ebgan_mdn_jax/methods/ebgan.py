@@ -26,7 +26,7 @@ import optax
 
 from ebgan_mdn_jax import collectives, losses, networks
 from ebgan_mdn_jax.methods.adversary import Generator, alpha_at, descend_repeatedly, draw_pair, make_generator
-from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, step_decay
+from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, require_decay, step_decay
 from ebgan_mdn_jax.samplers import negatives, selection
 from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_choices
 
@@ -55,8 +55,9 @@ class Config:
 
     def __post_init__(self):
         require_choices(self, "method")
+        require_decay(self.decay_every)
         require(self.latent_dim >= 0, f"method.latent_dim={self.latent_dim}: needs 0 (none) or more")
-        for name in ("num_negatives", "energy_steps", "decay_every", "num_candidates"):
+        for name in ("num_negatives", "energy_steps", "num_candidates"):
             require(getattr(self, name) >= 1, f"method.{name}={getattr(self, name)}: needs at least 1")
         for name in ("generator_hidden", "energy_hidden"):
             widths = getattr(self, name)
@@ -148,7 +149,7 @@ def make(
 
     def step(state, batch, hyper, axis_name=None):
         epoch = horizon.epoch(state.step)
-        decay = step_decay(epoch, hyper.learning_rate_decay, config.decay_every)
+        decay = step_decay(state.step, horizon, hyper.learning_rate_decay, config.decay_every)
         alpha = alpha_at(epoch, horizon, config, hyper)
         key_energy, key_generator = jax.random.split(jax.random.fold_in(state.key, state.step))
 

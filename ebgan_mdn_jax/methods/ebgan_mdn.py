@@ -40,7 +40,7 @@ from ebgan_mdn_jax import collectives, losses, networks
 from ebgan_mdn_jax import mixture as mixtures
 from ebgan_mdn_jax.methods import generator as generators
 from ebgan_mdn_jax.methods.adversary import alpha_at, descend_repeatedly
-from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, step_decay
+from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, require_decay, step_decay
 from ebgan_mdn_jax.samplers import negatives, selection
 from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_choices
 
@@ -78,7 +78,8 @@ class Config:
 
     def __post_init__(self):
         require_choices(self, "method")
-        for name in ("num_negatives", "num_generated", "energy_steps", "decay_every", "num_candidates"):
+        require_decay(self.decay_every)
+        for name in ("num_negatives", "num_generated", "energy_steps", "num_candidates"):
             require(getattr(self, name) >= 1, f"method.{name}={getattr(self, name)}: needs at least 1")
         require(
             all(width >= 1 for width in self.energy_hidden),
@@ -254,7 +255,7 @@ def make(
 
     def step(state, batch, hyper, axis_name=None):
         epoch = horizon.epoch(state.step)
-        decay = step_decay(epoch, hyper.learning_rate_decay, config.decay_every)
+        decay = step_decay(state.step, horizon, hyper.learning_rate_decay, config.decay_every)
         alpha = jnp.asarray(alpha_at(epoch, horizon, config, hyper), state.params.alpha.dtype)
         scale_floor = jnp.asarray(hyper.scale_floor, state.params.scale_floor.dtype)
         key_energy, key_generator = jax.random.split(jax.random.fold_in(state.key, state.step))

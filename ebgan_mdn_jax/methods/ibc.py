@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import optax
 
 from ebgan_mdn_jax import collectives, losses, networks
-from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, step_decay
+from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, require_decay, step_decay
 from ebgan_mdn_jax.samplers import derivative_free, negatives, selection
 from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_choices
 
@@ -47,7 +47,8 @@ class Config:
 
     def __post_init__(self):
         require_choices(self, "method")
-        for name in ("num_negatives", "decay_every", "num_candidates"):
+        require_decay(self.decay_every)
+        for name in ("num_negatives", "num_candidates"):
             require(getattr(self, name) >= 1, f"method.{name}={getattr(self, name)}: needs at least 1")
         require(self.num_iterations >= 0, f"method.num_iterations={self.num_iterations}: needs 0 (none) or more")
         require(
@@ -104,7 +105,7 @@ def make(
             return jnp.mean(loss), (jnp.mean(energies[0]), jnp.mean(energies[1:]))
 
         (loss, energies), grads = collectives.synced_value_and_grad(loss_fn, axis_name)(state.params.energy)
-        decay = step_decay(horizon.epoch(state.step), hyper.learning_rate_decay, config.decay_every)
+        decay = step_decay(state.step, horizon, hyper.learning_rate_decay, config.decay_every)
         weights, opt_state = descend(
             optimizer, grads, state.opt_state, state.params.energy, hyper.learning_rate * decay
         )
