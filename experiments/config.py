@@ -22,6 +22,7 @@ INFERENCE = (
     "method.act_by",
     "method.num_candidates",
     "method.candidates",
+    "method.reweight",
     "method.refine_steps",
     "method.refine_step_size",
     "method.num_iterations",

@@ -453,6 +453,65 @@ def test_rerank_acts_by_the_lowest_energy():
     assert draws.shape == (7, 2, 1) and len(np.unique(draws)) == 14  # candidates are not shared
 
 
+def test_densest_acts_by_the_density_that_the_energy_stands_for():
+    """``E = 0``: the data's density is r = (4 u + q / 2) / 4.5, highest at q's mode."""
+    method, params = linear_energy_method(0.0, act_by="densest")
+    action = np.asarray(jax.jit(method.act)(KEY, params, jnp.zeros((200, 1)))).ravel()
+    assert np.max(np.abs(action - 0.2)) < 0.15  # of 128 candidates the nearest one to the mode
+    method, params = linear_energy_method(0.0, act_by="densest", correct_proposal=True)
+    flat = np.asarray(jax.jit(method.act)(KEY, params, jnp.zeros((200, 1)))).ravel()
+    assert np.std(flat) > 0.3  # r was taken out in training, so a flat energy is a flat density
+
+
+def two_modes(**fields):
+    """``E = slope * a`` with slope 1, and components N(-0.5, 0.05^2) and N(0.5, 0.05^2) of weights 1/4 and 3/4."""
+    config = ebgan_mdn.Config(
+        generators.GeneratorConfig(2, hidden=()), energy_hidden=(), num_negatives=4, num_candidates=64, **fields
+    )
+    method = ebgan_mdn.make(config, SPEC, Horizon(1, 1))
+    params = jax.tree.map(jnp.zeros_like, jax.jit(method.init)(jax.random.key(0)).params)
+    outputs = params.generator["params"]["MLP_0"]["Dense_0"]
+    outputs["bias"] = jnp.asarray([0.0, np.log(3.0), -0.5, 0.5, np.log(0.04), np.log(0.04)])
+    params.energy["params"]["MLP_0"]["Dense_0"]["kernel"] = jnp.asarray([[0.0], [1.0]])
+    return method, params._replace(scale_floor=jnp.asarray(0.01), alpha=jnp.asarray(0.5))
+
+
+def test_candidates_of_one_component_keep_the_modes():
+    """The lowest energy of all candidates is in the left mode; within components, draws keep the weights 1/4 and 3/4."""
+    for candidates, share in (("mixture", 1.0), ("component", 0.25)):
+        method, params = two_modes(sample_by="rerank", candidates=candidates)
+        draws = np.asarray(jax.jit(method.sample, static_argnums=3)(KEY, params, jnp.zeros((1, 1)), 1_000)).ravel()
+        assert np.mean(draws < 0) == pytest.approx(share, abs=5 * np.sqrt(share * (1 - share) / 1_000))
+    assert np.all(np.abs(np.abs(draws) - 0.5) < 0.3)
+
+
+def test_reweighting_multiplies_weights_by_the_ratio_at_the_means():
+    """Of the mixture N(-.5), N(.5) with weights 1/4, 3/4 at ``E = a``: ``w exp(-E) (4 u + q / 2) / q``, and all draws follow."""
+    method, params = two_modes(reweight=True)
+    mixture = jax.jit(method.mixture)(params, jnp.zeros((1, 1)))
+    peaks = scipy.stats.norm.pdf(0, 0, 0.05)
+    weights = np.asarray(
+        [w * np.exp(-m) * (4 * 0.5 + 0.5 * w * peaks) / (w * peaks) for w, m in ((0.25, -0.5), (0.75, 0.5))]
+    )
+    weights /= weights.sum()
+    np.testing.assert_allclose(np.exp(mixture.log_weights[0]), weights, rtol=1e-4)
+    assert abs(weights[0] - 0.25) > 0.1
+    plain, same_params = two_modes()
+    np.testing.assert_array_equal(mixture.means, jax.jit(plain.mixture)(same_params, jnp.zeros((1, 1))).means)
+    draws = np.asarray(jax.jit(method.sample, static_argnums=3)(KEY, params, jnp.zeros((1, 1)), 2_000)).ravel()
+    assert np.mean(draws < 0) == pytest.approx(weights[0], abs=5 * 0.5 / np.sqrt(2_000))
+    log_prob = jax.jit(method.log_prob)(params, jnp.zeros((1, 1)), jnp.full((1, 1), 0.5))
+    assert float(log_prob[0]) == pytest.approx(np.log(weights[1] * peaks), rel=1e-4)
+
+
+def test_refinement_goes_downhill_and_no_further_than_it_says():
+    method, params = two_modes(act_by="rerank")
+    refined, _ = two_modes(act_by="rerank", refine_steps=3, refine_step_size=0.01)
+    obs = jnp.zeros((5, 1))
+    before, after = (jax.jit(m.act)(KEY, params, obs) for m in (method, refined))
+    np.testing.assert_allclose(after, before - 3 * 0.01 * 1.0, rtol=1e-5)  # the slope of E = a is 1
+
+
 def test_without_a_density_there_is_no_log_prob():
     config = ebgan_mdn.Config(generators.GeneratorConfig(latent_dim=1, hidden=()), energy_hidden=())
     method = ebgan_mdn.make(config, SPEC, Horizon(1, 1))
@@ -460,7 +519,8 @@ def test_without_a_density_there_is_no_log_prob():
 
 
 @pytest.mark.parametrize(
-    "needs_proposal", [{"correct_proposal": True}, {"sample_by": "resample"}, {"act_by": "resample"}]
+    "needs_proposal",
+    [{"correct_proposal": True}, {"reweight": True}, {"sample_by": "resample"}, {"act_by": "densest"}],
 )
 @pytest.mark.parametrize(
     "unknown",

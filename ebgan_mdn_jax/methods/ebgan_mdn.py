@@ -20,9 +20,12 @@ Where we differ from the paper and its code:
     divergence ``KL(q || exp(-E) / Z)``, and both terms are least at the data's density. ``warm_up`` is the share of training for which
     ``w = 0``.
   * the paper throws the energy away after training. ``sample_by`` and ``act_by`` can use it: "rerank" keeps the candidate of lowest
-    energy, "resample" draws one by its importance weight (`samplers.selection`). Candidates are draws of the whole mixture, among which
-    the lowest energy is nearly always on the same mode, or of one component that was drawn by its weight (``candidates="component"``),
-    so that "rerank" keeps the modes that the mixture found. ``refine_steps`` descend the energy from the best candidate.
+    energy. As ``exp(-E)`` is the data's density over that of the proposal r (`samplers.selection`), it is flat where the generator is
+    good; "densest" keeps the candidate of highest ``exp(-E) r``, "resample" draws one by its importance weight ``exp(-E) r / q``.
+    Candidates are draws of the whole mixture, among which the best is nearly always on the same mode, or of one component that was
+    drawn by its weight (``candidates="component"``), so that all three keep the modes that the mixture found. ``refine_steps`` of
+    gradient descent can follow on the first two. ``reweight`` multiplies every component's weight by ``exp(-E) r / q`` at its mean:
+    still a mixture with a density, in which components that bridge two modes have lost their weight.
   * ``correct_proposal`` takes the proposal out of the logits in training, so that ``exp(-E)`` estimates the density itself.
   * negatives may be other rows' actions ("data"), or half of each ("mixed"); ``negatives_box`` widens or narrows the box of uniform ones.
   * ``critic="binary"`` trains the energy as the logit of a discriminator between data and draws, without negatives: a GAN's.
@@ -30,7 +33,7 @@ Where we differ from the paper and its code:
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -44,15 +47,15 @@ from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, r
 from ebgan_mdn_jax.samplers import negatives, selection
 from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_choices
 
-Inference = Literal["sample", "mode", "component_mean", "rerank", "resample"]
+Inference = Literal["sample", "mode", "component_mean", "rerank", "densest", "resample"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Program structure.
 
-    ``num_negatives`` is N, ``num_generated`` is M, ``energy_steps`` is R, ``num_candidates`` the number that "rerank" and "resample" choose
-    one action from. ``negatives_box`` is a factor on the action box; ``refine_step_size`` is in squared network units per nat.
+    ``num_negatives`` is N, ``num_generated`` is M, ``energy_steps`` is R; ``negatives_box`` is a factor on the action box. The last three
+    ways of `Inference` choose one action from ``num_candidates``; ``refine_step_size`` is in squared network units per nat.
     """
 
     generator: generators.GeneratorConfig = generators.GeneratorConfig()
@@ -73,6 +76,7 @@ class Config:
     act_by: Inference = "sample"
     num_candidates: int = 32
     candidates: generators.Candidates = "mixture"
+    reweight: bool = False
     refine_steps: int = 0
     refine_step_size: float = 1e-3
 
@@ -94,10 +98,15 @@ class Config:
             and self.alpha_form == "weight"
             and self.generator.latent_dim == 0
         )
+        require(
+            self.candidates == "mixture" or self.generator.latent_dim == 0,
+            "method.candidates=component needs one mixture per observation: use generator.latent_dim=0",
+        )
         for name, used in (
             ("correct_proposal=True", self.correct_proposal),
-            ("sample_by=resample", self.sample_by == "resample"),
-            ("act_by=resample", self.act_by == "resample"),
+            ("reweight=True", self.reweight),
+            (f"sample_by={self.sample_by}", self.sample_by in ("resample", "densest")),
+            (f"act_by={self.act_by}", self.act_by in ("resample", "densest")),
         ):
             require(
                 known or not used,
@@ -240,6 +249,7 @@ def make(
     generator = generators.make(config.generator, spec)
     energy_network = networks.EnergyMLP(config.energy_hidden, config.energy_init)
     terms = make_losses(config, spec, generator, energy_network.apply)
+    box, exact = _scaled_box(spec, config.negatives_box), generator.mixture is not None
 
     def init(key):
         key_init, key_state = base_keys(key)
@@ -298,38 +308,53 @@ def make(
     def energy(params, obs, action):
         return energy_network.apply(params.energy, obs, action)
 
-    def log_prob(params, obs, action):
-        return generator.log_prob(params.generator, obs, action, params.scale_floor)
-
-    box = _scaled_box(spec, config.negatives_box)
-
-    def log_weights(params, obs, candidates):
-        """Log importance weights of the generator's draws for the data's density, up to a constant per row."""
-        log_generator = log_prob(params, obs, candidates)
-        unweighted = -energy(params, obs, candidates) - log_generator
+    def log_density(params, obs, action):
+        """The data's log density as the energy has it, up to a constant: ``-E + log r``, or ``-E`` if r was taken out in training."""
         if config.correct_proposal:
-            return unweighted
-        log_uniform = selection.uniform_log_prob(candidates, box.action_low, box.action_high)
-        return unweighted + selection.info_nce_proposal(
+            return -energy(params, obs, action)
+        log_uniform = selection.uniform_log_prob(action, box.action_low, box.action_high)
+        log_generator = generator.log_prob(params.generator, obs, action, params.scale_floor)
+        log_proposal = selection.info_nce_proposal(
             log_uniform, log_generator, config.num_negatives, params.alpha * config.num_generated
         )
+        return log_proposal - energy(params, obs, action)
+
+    def mixture(params, obs):
+        rows = generator.mixture(params.generator, obs, params.scale_floor)
+        if not config.reweight:
+            return rows
+        means = jnp.moveaxis(rows.means, -2, 0)
+        log_ratio = log_density(params, obs, means) - mixtures.log_prob(rows, means, config.generator.family)
+        return rows._replace(log_weights=jax.nn.log_softmax(rows.log_weights + log_ratio.T))
+
+    def log_prob(params, obs, action):
+        return mixtures.log_prob(mixture(params, obs), action, config.generator.family)
 
     def choose(key, params, obs, how: Inference):
         """One action per row ``[B, Da]`` out of ``num_candidates``."""
         key_draw, key_choice = jax.random.split(key)
-        candidates = generator.draw_candidates(
-            key_draw, params.generator, obs, config.num_candidates, params.scale_floor, config.candidates
-        )
-        if how == "rerank":
-            best = selection.lowest_energy(candidates, energy(params, obs, candidates))
-            slope = jax.grad(lambda action: jnp.sum(energy(params, obs, action)))
-            return jax.lax.fori_loop(
-                0, config.refine_steps, lambda _, action: action - config.refine_step_size * slope(action), best
+        if exact:
+            candidates = generators.draw_candidates(
+                key_draw, mixture(params, obs), config.num_candidates, config.generator.family, config.candidates
             )
-        return selection.importance_resample(key_choice, candidates, log_weights(params, obs, candidates))
+        else:
+            candidates = generator.draw(
+                key_draw, params.generator, obs, config.num_candidates, params.scale_floor, "sample"
+            )
+        if how == "resample":
+            log_weights = log_density(params, obs, candidates) - log_prob(params, obs, candidates)
+            return selection.importance_resample(key_choice, candidates, log_weights)
+        score = energy if how == "rerank" else lambda *of: -log_density(*of)
+        best = selection.lowest_energy(candidates, score(params, obs, candidates))
+        slope = jax.grad(lambda action: jnp.sum(score(params, obs, action)))
+        return jax.lax.fori_loop(
+            0, config.refine_steps, lambda _, action: action - config.refine_step_size * slope(action), best
+        )
 
     def draw(key, params, obs, num_samples, how: Inference):
-        if how in ("sample", "mode", "component_mean"):
+        if how in get_args(generators.Draw):
+            if exact:
+                return generators.choose(key, mixture(params, obs), num_samples, config.generator.family, how)
             return generator.draw(key, params.generator, obs, num_samples, params.scale_floor, how)
         # One sample after another: all at once would hold num_candidates times as many activations.
         return jax.lax.map(lambda key: choose(key, params, obs, how), jax.random.split(key, num_samples))
@@ -340,13 +365,18 @@ def make(
     def act(key, params, obs):
         return draw(key, params, obs, 1, config.act_by)[0]
 
-    def mixture(params, obs):
-        return generator.mixture(params.generator, obs, params.scale_floor)
-
-    exact = generator.log_prob is not None and config.sample_by == "sample"
-    mixture = mixture if generator.mixture else None
     lowered = ("nll", "generator_energy", "energy_loss")
-    return Method(Hyper(), init, step, sample, act, energy, log_prob if exact else None, mixture, lowered)
+    return Method(
+        Hyper(),
+        init,
+        step,
+        sample,
+        act,
+        energy,
+        log_prob if exact and config.sample_by == "sample" else None,
+        mixture if exact else None,
+        lowered,
+    )
 
 
 def _compare(a: PyTree, b: PyTree) -> tuple[Array, Array]:

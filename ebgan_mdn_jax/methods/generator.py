@@ -55,9 +55,6 @@ class Generator(NamedTuple):
     row_mixture: Callable  # (params, obs [B, Do], row keys [B], scale_floor) -> mixture with one latent per row
     row_sample: Callable  # (mixture, row keys [B], num_samples) -> [N, B, Da]
     row_sample_components: Callable  # (mixture, row keys [B]) -> [K, B, Da]
-    draw_candidates: (
-        Callable  # (key, params, obs [B, Do], num, scale_floor, Candidates) -> [C, B, Da]; one action is chosen of them
-    )
     draw: Callable  # (key, params, obs [B, Do], num_samples, scale_floor, how) -> [N, B, Da]
     log_prob: Callable | None  # (params, obs [B, Do], action [..., B, Da], scale_floor) -> [..., B]; None with a latent
 
@@ -90,13 +87,6 @@ def make(config: GeneratorConfig, spec: Spec) -> Generator:
         draws = jax.vmap(lambda key, row: mixtures.sample_components(key, row, config.family))(keys, rows)
         return jnp.moveaxis(draws, 1, 0)
 
-    def draw_candidates(key, params, obs, num, scale_floor, source: Candidates):
-        if source == "mixture":
-            return draw(key, params, obs, num, scale_floor, "sample")
-        key_latent, key_draw = jax.random.split(key)
-        latent = jax.random.normal(key_latent, (obs.shape[0], config.latent_dim), obs.dtype)
-        return mixtures.sample_one_component(key_draw, apply(params, obs, latent, scale_floor), num, config.family)
-
     def draw(key, params, obs, num_samples, scale_floor, how: Draw):
         key_latent, key_draw = jax.random.split(key)
         if config.latent_dim == 0:
@@ -115,7 +105,6 @@ def make(config: GeneratorConfig, spec: Spec) -> Generator:
         row_mixture,
         row_sample,
         row_sample_components,
-        draw_candidates,
         draw,
         log_prob if exact else None,
     )
@@ -131,6 +120,18 @@ def choose(
         return mixtures.component_mean(key, mixture, num_samples)
     best = mixtures.mode(mixture, family)
     return jnp.broadcast_to(best, (num_samples, *best.shape))
+
+
+def draw_candidates(
+    key: PRNGKey,
+    mixture: mixtures.Mixture | mixtures.FullMixture,
+    num: int,
+    family: mixtures.Family,
+    source: Candidates,
+) -> Array:
+    """Draws ``[C, B, Da]`` to choose an action from: of the mixture, or per row of one component that is itself drawn by weight."""
+    sample = mixtures.sample if source == "mixture" else mixtures.sample_one_component
+    return sample(key, mixture, num, family)
 
 
 def latent_and_draw_keys(key: PRNGKey, num_rows: int, axis_name: str | None) -> tuple[PRNGKey, PRNGKey]:
