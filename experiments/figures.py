@@ -160,7 +160,7 @@ def sweep_panels(spec: SweepFigure, members: Sequence[Member]) -> list[plotting.
                     of_place.append((member.seed, value))
             bands = {name: _band(task, places) for (name, _), places in lines.items()}
             if any(band.x is not None for band in bands.values()):
-                panels.append(plotting.Panel(task, spec.setting, _axis_label(metric), bands, spec.log, ticks=True))
+                panels.append(plotting.Panel(task, spec.setting, axis_label(metric), bands, spec.log, ticks=True))
     return panels
 
 
@@ -198,7 +198,7 @@ def scatter_panels(spec: ScatterFigure, members: Sequence[Member]) -> list[plott
                 points.setdefault(_line_label(member.method, member.settings), []).append(pair)
         lines = {name: tuple(np.array(pairs).T) for name, pairs in points.items()}
         if lines:
-            panels.append(plotting.Panel(task, _axis_label(spec.x), _axis_label(spec.y), lines))
+            panels.append(plotting.Panel(task, axis_label(spec.x), axis_label(spec.y), lines))
     return panels
 
 
@@ -211,7 +211,8 @@ def _line_label(method: str, settings: dict[str, str]) -> str:
     return f"{method} ({words})" if words else method
 
 
-def _axis_label(metric: str) -> str:
+def axis_label(metric: str) -> str:
+    """A metric as an axis names it."""
     return (
         "training seconds per member"
         if metric == "training/seconds"

@@ -323,7 +323,7 @@ def test_metrics_of_a_killed_process_are_cut_to_the_checkpoint(tmp_path):
         directory.append_metrics({"step": step, "nll": np.asarray([1.0, np.nan])})
     with directory.metrics.open("a") as file:
         file.write('{"step": 40, "nl')
-    directory.keep_metrics_until(20)
+    directory.keep_rows_until(20)
     assert directory.read_metrics() == [{"step": step, "nll": [1.0, None]} for step in (10, 20)]
 
 

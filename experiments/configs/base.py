@@ -17,8 +17,9 @@ class SweepFigure(NamedTuple):
     """``metrics`` against the values of ``setting``: a panel per task and metric, a line per method and remaining setting.
 
     A run takes its value from its variant, ``variant="num_negatives=64"`` (several: "sample_by=rerank,num_candidates=4"), a member from
-    the hyperparameters that vary; with ``levels``, those that have none are drawn as level lines. A metric is named in full (``success@0.1``) or by its kind
-    (``tmc``); ``training/...`` and those of `experiments.figures.DERIVED` are metrics too. ``tasks``: all, if empty.
+    the hyperparameters that vary; with ``levels``, those that have none are drawn as level lines. A metric is named in full
+    (``success@0.1``) or by its kind (``tmc``); ``training/...`` and those of `experiments.figures.DERIVED` are metrics too. ``tasks``:
+    all, if empty.
     """
 
     name: str
