@@ -39,10 +39,10 @@ def publish(name: str, directory: pathlib.Path) -> None:
     """Copy the files of the sweep ``name`` in ``directory``, draw its figures and renew its block."""
     for file in _FILES:
         require((directory / file).is_file(), f"{directory / file} does not exist: finish the sweep first")
-    places = ", ".join(str(path.relative_to(README.parent)) for path in documents())
+    places = " or ".join(str(path.relative_to(README.parent)) for path in documents())
     require(
         any(f"<!-- results: {name} -->" in path.read_text() for path in documents()),
-        f"no document has a block <!-- results: {name} --> to renew: add one to one of {places}",
+        f"no document has a block <!-- results: {name} --> to renew: add one to {places}",
     )
     launches = read_json(directory / "provenance.json")["launches"]
     commits = sorted({launch["commit"] for launch in launches})

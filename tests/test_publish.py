@@ -132,7 +132,7 @@ def test_untraceable_runs_are_refused(sweep, commits):
 
 
 def test_a_sweep_without_a_block_is_refused_before_anything_is_copied(sweep):
-    with pytest.raises(InputError, match="no block <!-- results: other -->"):
+    with pytest.raises(InputError, match="no document has a block <!-- results: other --> .*add one to README.md"):
         publish.publish("other", sweep)
     assert not publish.RESULTS.exists()
 
