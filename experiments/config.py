@@ -14,6 +14,7 @@ from ebgan_mdn_jax.tasks import TASKS
 from ebgan_mdn_jax.tasks.base import EvaluationConfig
 from ebgan_mdn_jax.training.devices import Parallel
 from ebgan_mdn_jax.types import InputError, require, require_choices
+from experiments import presets
 
 # Paths that leave training as it is: how actions are chosen and judged.
 INFERENCE = (
@@ -96,8 +97,9 @@ def make_config(
     num_seeds: int = 1,
     first_seed: int = 0,
     overrides: Iterable[str] = (),
+    preset: presets.Preset = "default",
 ) -> ExperimentConfig:
-    """Defaults of a task and a method, changed by ``overrides`` of the form "path=value".
+    """Defaults of a task and a method, changed by those of the preset and then by ``overrides`` of the form "path=value".
 
     Paths start with train, data, method, evaluation or hyper; ``hyper`` values may be lists, whose combinations become members.
 
@@ -121,7 +123,7 @@ def make_config(
         {name: (float(value),) for name, value in module.Hyper()._asdict().items()},
         TASKS[task_name].evaluation,
     )
-    return apply_overrides(config, overrides)
+    return apply_overrides(config, [*presets.preset(preset, task_name, method_name), *overrides])
 
 
 def apply_overrides(config: ExperimentConfig, overrides: Iterable[str]) -> ExperimentConfig:

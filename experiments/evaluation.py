@@ -148,8 +148,8 @@ def _results(
 
 def _conditional(method: Method, params: PyTree) -> Conditional:
     """One member's policy as the evaluator sees it."""
-    log_prob = functools.partial(method.log_prob, params) if method.log_prob else None
-    return Conditional(lambda key, obs, num: method.sample(key, params, obs, num), log_prob)
+    densities = [functools.partial(fn, params) if fn else None for fn in (method.log_prob, method.energy)]
+    return Conditional(lambda key, obs, num: method.sample(key, params, obs, num), *densities)
 
 
 def _evaluate_members(

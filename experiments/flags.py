@@ -19,9 +19,16 @@ from ebgan_mdn_jax.types import InputError
 from experiments import processes
 from experiments.configs import CONFIGS
 from experiments.preemption import Preempted, raise_at_sigterm
+from experiments.presets import Preset
 
 TASK = flags.DEFINE_enum("task", "hyperbola", list(TASKS), "Where demonstrations come from.")
 METHOD = flags.DEFINE_enum("method", "ebgan_mdn", list(METHODS), "What to train.")
+PRESET = flags.DEFINE_enum(
+    "preset",
+    "default",
+    list(typing.get_args(Preset)),
+    "Settings to begin with: the library's, or those of the paper's authors.",
+)
 SEEDS = flags.DEFINE_integer("seeds", 1, "How many seeds to train side by side.", lower_bound=1)
 FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "The first of them.", lower_bound=0)
 STEPS = flags.DEFINE_integer("steps", None, "Generator (policy) steps; default 1600.", lower_bound=1)
@@ -80,6 +87,7 @@ SET = flags.DEFINE_multi_string(
 
 PROCESSES = (COORDINATOR, NUM_PROCESSES, PROCESS_ID)
 TRAINING = (
+    PRESET,
     SEEDS,
     FIRST_SEED,
     STEPS,

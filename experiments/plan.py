@@ -36,14 +36,14 @@ def configs_from_flags() -> dict[str, ExperimentConfig]:
         f"--config is missing: expected one of {', '.join(CONFIGS)}, or a grid such as --grid=hyper.energy_weight=0,1",
     )
     if name is not None:
-        for flag in (flags.TASK, flags.METHOD):
+        for flag in (flags.TASK, flags.METHOD, flags.PRESET):
             require(not flag.present, f"--{flag.name} has no meaning beside --config, which names tasks and methods")
         specs = CONFIGS[name]
     else:
-        for flag in (flags.TASK, flags.METHOD):
+        for flag in (flags.TASK, flags.METHOD, flags.PRESET):
             beside = any(entry.startswith(f"{flag.name}=") for entry in flags.GRID.value)
             require(not (flag.present and beside), f"--{flag.name} has no meaning beside --grid={flag.name}=...")
-        specs = (run_spec(flags.TASK.value, flags.METHOD.value, flags.SEEDS.value),)
+        specs = (run_spec(flags.TASK.value, flags.METHOD.value, flags.SEEDS.value, preset=flags.PRESET.value),)
     num_seeds = flags.SEEDS.value if flags.SEEDS.present else None
     return expand(specs, flags.GRID.value, flags.overrides(), num_seeds, flags.FIRST_SEED.value)
 
@@ -59,7 +59,7 @@ def expand(
 
     Args:
       specs: the runs of a sweep.
-      grid: "path=value,value,...", each path once; "task" and "method" are paths too.
+      grid: "path=value,value,...", each path once; "task", "method" and "preset" are paths too.
       overrides: "path=value", for every run.
       num_seeds: instead of that of the specs.
       first_seed: of every run.
@@ -98,13 +98,18 @@ def expand(
 def _expand_one(spec, setting, overrides, grid, num_seeds, first_seed):
     setting = dict(setting)
     task, method = setting.pop("task", spec.task), setting.pop("method", spec.method)
+    preset = setting.get("preset", spec.preset)
     variant = spec.name.removeprefix(f"{spec.task}-{spec.method}").lstrip("-")
     variant = [variant] if variant else []
     variant += [f"{path.rpartition('.')[2]}={_plain(value)}" for path, value in setting.items()]
     named = run_spec(task, method, num_seeds or spec.num_seeds, variant=",".join(variant))
-    overrides = [*spec.overrides, *(f"{path}={value}" for path, value in setting.items()), *overrides]
+    overrides = [
+        *spec.overrides,
+        *(f"{path}={value}" for path, value in setting.items() if path != "preset"),
+        *overrides,
+    ]
     try:
-        return named.name, make_config(task, method, named.num_seeds, first_seed, overrides)
+        return named.name, make_config(task, method, named.num_seeds, first_seed, overrides, preset)
     except InputError as error:
         message = str(error)
         for path in grid:

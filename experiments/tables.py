@@ -21,6 +21,7 @@ METRICS = {
     "mode_distance": (-1, "mean distance of a draw to the nearest mode, action units"),
     "w1": (-1, "Wasserstein-1 distance to the exact conditional, action units"),
     "kl": (-1, "KL(exact conditional || policy), nats"),
+    "downhill": (1, "% of actions off the modes where the energy falls towards the nearest mode"),
     "heldout_nll": (-1, "negative log-likelihood of held-out demonstrations, nats per row"),
     "short_share_error": (-1, "mean absolute error of the shares of short eruptions, percentage points"),
     "short_share": (0, "% of eruptions under 3 minutes, by minutes waited"),

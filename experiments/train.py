@@ -17,7 +17,12 @@ USED = (flags.TASK, flags.METHOD, flags.WORKDIR, flags.DATA_DIR, *flags.TRAINING
 def main() -> None:
     """Train, evaluate, print the results."""
     config = make_config(
-        flags.TASK.value, flags.METHOD.value, flags.SEEDS.value, flags.FIRST_SEED.value, flags.overrides()
+        flags.TASK.value,
+        flags.METHOD.value,
+        flags.SEEDS.value,
+        flags.FIRST_SEED.value,
+        flags.overrides(),
+        flags.PRESET.value,
     )
     workdir = flags.WORKDIR.value or f"runs/{config.task_name}-{config.method_name}"
     if flags.TENSORBOARD.value:

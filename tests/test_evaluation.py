@@ -1,5 +1,6 @@
 """Coverage on hand-made arrays, divergences against closed forms and SciPy."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -138,3 +139,23 @@ def test_w1_quantile_is_the_least_point_that_reaches_its_level(samples, expected
     log_true = jnp.asarray([[0.0], [0.0]])
     value = divergences.wasserstein_1d(jnp.asarray(samples)[:, None], jnp.asarray([0.0, 1.0]), log_true)
     assert float(value) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("sign", "share"), [(1.0, 100.0), (-1.0, 0.0)])
+def test_downhill_of_the_distance_leads_to_the_nearest_mode(sign, share):
+    """Of two modes at the first observation; the second has one alone, whose other slot must not attract."""
+    modes = jnp.asarray([[[-1.0, 0.0], [0.0, 0.0]], [[1.0, 0.0], [5.0, 5.0]]])
+    mask = jnp.asarray([[True, True], [True, False]])
+    actions = jax.random.uniform(jax.random.key(0), (200, 2, 2), minval=-3, maxval=6)
+
+    def energy(actions):
+        return sign * jnp.sum(jnp.min(coverage.distances(actions, modes, mask), axis=1))
+
+    assert float(coverage.downhill_to_mode(jax.grad(energy)(actions), actions, modes, mask, 0.1)) == share
+
+
+def test_downhill_leaves_out_what_is_at_a_mode():
+    modes, mask = jnp.zeros((1, 1, 1)), jnp.ones((1, 1), bool)
+    actions = jnp.asarray([[[0.05]], [[0.2]], [[-0.2]]])
+    slope = jnp.asarray([[[-1.0]], [[1.0]], [[1.0]]])
+    assert float(coverage.downhill_to_mode(slope, actions, modes, mask, 0.1)) == 50.0

@@ -43,3 +43,17 @@ def mode_coverage(distance: Array, mask: Array, tolerance: float) -> Array:
 def nearest_mode_distance(distance: Array) -> Array:
     """Mean distance of a sample to the nearest mode, in action units, a scalar."""
     return jnp.mean(jnp.min(distance, axis=1))
+
+
+def downhill_to_mode(slope: Array, actions: Array, modes: Array, mask: Array, least_distance: float) -> Array:
+    """Percentage of ``actions [Q, B, Da]`` off the modes at which ``-slope [Q, B, Da]``, of an energy, points to the nearest mode.
+
+    "Points to": at an angle below 90 degrees. Actions within ``least_distance`` of a mode do not count.
+    """
+    chex.assert_equal_shape([slope, actions])
+    distance = distances(actions, modes, mask)
+    nearest = jnp.argmin(distance, axis=1)
+    target = jnp.take_along_axis(modes, nearest[..., None], axis=0)
+    downhill = jnp.sum(-slope * (target - actions), axis=-1) > 0
+    off = jnp.min(distance, axis=1) > least_distance
+    return 100.0 * jnp.sum(downhill & off) / jnp.sum(off)

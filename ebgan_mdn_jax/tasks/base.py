@@ -32,6 +32,7 @@ class Conditional(NamedTuple):
 
     sample: Callable  # (key, obs [B, Do], num_samples) -> [N, B, Da]
     log_prob: Callable | None  # (obs [B, Do], action [..., B, Da]) -> [..., B]
+    energy: Callable | None = None  # likewise
 
 
 class Task(NamedTuple):

@@ -137,12 +137,14 @@ def evaluate(
     modes: Callable,
     valid: Callable,
     input_range: float,
+    noise: float,
 ) -> dict[str, Array]:
     """All metrics of one policy, scalars; densities only where the policy has one.
 
     Inputs are equally spaced over ``input_range`` times the observation box. ``precision`` is the percentage of draws for which ``valid``
     holds, ``kl`` the exact KL(truth || policy) in nats, ``w1`` the Wasserstein-1 distance per observation, both averaged over inputs;
-    ``heldout_nll`` is the mean over held-out rows in nats.
+    ``heldout_nll`` is the mean over held-out rows in nats. Of a policy with an energy, ``downhill`` is the percentage of actions at least
+    3 ``noise`` off all modes where the energy's descent leads towards the nearest one.
     """
     low, high = (jnp.asarray(bound) * input_range for bound in (spec.obs_low, spec.obs_high))
     obs = jnp.linspace(low, high, config.num_inputs)
@@ -168,6 +170,10 @@ def evaluate(
         metrics["kl"] = divergences.conditional_kl(log_true, policy.log_prob(obs, actions), volume)
         nll = -policy.log_prob(heldout.obs, heldout.action)
         metrics["heldout_nll"] = jnp.sum(jnp.where(mask, nll, 0.0)) / jnp.sum(mask)
+    if policy.energy is not None:
+        slope = jax.grad(lambda actions: jnp.sum(policy.energy(obs, actions)))(actions)
+        off = 3 * noise
+        metrics["downhill"] = coverage.downhill_to_mode(slope, actions, mode_actions, mode_mask, off)
     return metrics
 
 
@@ -196,7 +202,7 @@ def _mixture_task(mode_fn: Callable, spec: Spec = _UNIT_SPEC, noise: float = NOI
         return jnp.min(coverage.distances(draws, *modes(obs)), axis=1) <= 3 * noise
 
     truth = Conditional(lambda key, obs, num: mixtures.sample(key, mixture(obs), num), log_prob)
-    judge = functools.partial(evaluate, spec=spec, truth=truth, modes=modes, valid=valid, input_range=1.0)
+    judge = functools.partial(evaluate, spec=spec, truth=truth, modes=modes, valid=valid, input_range=1.0, noise=noise)
     task = Task(spec, 500, EvaluationConfig(), judge, demonstrations, truth, modes)
     return task._replace(**fields)
 
@@ -219,6 +225,7 @@ def _inverse_sine_task() -> Task:
         modes=inverse_sine_modes,
         valid=_sine_inside,
         input_range=0.999 / SINE_RANGE,  # where a noise-free solution exists
+        noise=SINE_NOISE / 3,
     )
     return Task(_UNIT_SPEC, 500, EvaluationConfig(), judge, _inverse_sine_demonstrations, truth, inverse_sine_modes)
 

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from experiments.presets import Preset
+
 
 class RunSpec(NamedTuple):
     """One run of a sweep; ``name`` is its folder, and starts with task and method."""
@@ -11,6 +13,7 @@ class RunSpec(NamedTuple):
     method: str
     num_seeds: int
     overrides: tuple[str, ...] = ()
+    preset: Preset = "default"
 
 
 class SweepFigure(NamedTuple):
@@ -50,10 +53,12 @@ class ScatterFigure(NamedTuple):
 FigureSpec = SweepFigure | CurvesFigure | ScatterFigure
 
 
-def run_spec(task: str, method: str, num_seeds: int, *overrides: str, variant: str = "") -> RunSpec:
-    """A run named ``task-method`` or ``task-method-variant``."""
+def run_spec(
+    task: str, method: str, num_seeds: int, *overrides: str, variant: str = "", preset: Preset = "default"
+) -> RunSpec:
+    """A run named ``task-method`` or ``task-method-variant``; ``overrides`` come after the preset's."""
     name = f"{task}-{method}-{variant}" if variant else f"{task}-{method}"
-    return RunSpec(name, task, method, num_seeds, overrides)
+    return RunSpec(name, task, method, num_seeds, overrides, preset)
 
 
 # Of the ablations: seeds, and settings of every method on a task. Those of "hyperbola" and "lines" are the defaults, as in config
