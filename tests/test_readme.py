@@ -32,7 +32,7 @@ def test_published_tables_are_rendered_from_the_committed_files():
     shown = []
     for text, link in DOCUMENTS.values():
         assert publish.renew(text, link) == text
-        shown += re.findall(r"<!-- results: (\w+) -->", text)
+        shown += re.findall(r"<!-- results: (\w+) -->\n", text)
     assert len(set(shown)) == len(shown)
     assert sorted(shown) == sorted(path.parent.name for path in publish.RESULTS.glob("*/table.csv"))
     assert set(shown) <= set(CONFIGS)
