@@ -1,6 +1,6 @@
 """Lines with bands over a setting or over training, and scatters over members."""
 
-import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -9,6 +9,7 @@ import numpy as np
 from ebgan_mdn_jax.plotting import canvas
 
 _MOST_TICKS = 8
+_MOST_COLUMNS = 4
 
 
 class Band(NamedTuple):
@@ -38,7 +39,7 @@ class Panel(NamedTuple):
 def bands_figure(panels: Sequence[Panel]):
     """Lines with bands, one colour per label throughout; levels are dashed."""
     figure, axes, colors = _layout(panels)
-    for ax, panel in zip(axes, panels, strict=False):
+    for ax, panel in zip(axes, panels, strict=True):
         places = [line.x for line in panel.lines.values() if line.x is not None]
         _x_axis(ax, panel, np.unique(np.concatenate(places)) if places else np.zeros(0))
         for label, line in panel.lines.items():
@@ -61,7 +62,7 @@ def bands_figure(panels: Sequence[Panel]):
 def scatter_figure(panels: Sequence[Panel]):
     """A point per member, one colour per label throughout."""
     figure, axes, colors = _layout(panels)
-    for ax, panel in zip(axes, panels, strict=False):
+    for ax, panel in zip(axes, panels, strict=True):
         _x_axis(ax, panel, np.zeros(0))
         for label, (x, y) in panel.lines.items():
             ax.scatter(x, y, s=14, color=colors[label], alpha=0.75, linewidths=0)
@@ -74,16 +75,28 @@ def _layout(panels):
 
     labels = list(dict.fromkeys(label for panel in panels for label in panel.lines))
     colors = dict(zip(labels, canvas.colors(len(labels)), strict=True))
-    columns = min(4, len(panels))
-    rows = math.ceil(len(panels) / columns)
-    width = max(2.6 * columns, 4.0)
-    legend_columns = max(1, min(len(labels), int(width / (0.5 + 0.075 * max(map(len, labels))))))  # inches per letter
-    figure = canvas.figure(width, 2.1 * rows + 0.2 * math.ceil(len(labels) / legend_columns) + 0.15)
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for ax, panel in zip(axes, panels, strict=False):
+    counts = Counter(panel.title for panel in panels)
+    most = max(counts.values())
+    if min(counts.values()) == most <= _MOST_COLUMNS:  # whole titles side by side
+        columns = min(_MOST_COLUMNS // most * most, len(panels))
+        places = list(range(len(panels)))
+    else:  # a row per title
+        columns = most
+        titles = list(counts)
+        seen = Counter()
+        places = []
+        for panel in panels:
+            places.append(columns * titles.index(panel.title) + seen[panel.title])
+            seen[panel.title] += 1
+    rows = places[-1] // columns + 1
+    entry = 0.5 + 0.075 * max(map(len, labels))  # inches of a legend's entry
+    width = max(2.6 * columns, 3.4, entry + 0.2)
+    legend_columns = max(1, min(len(labels), int(width / entry)))
+    figure = canvas.figure(width, 2.1 * rows + 0.2 * -(-len(labels) // legend_columns) + 0.15)
+    grid = figure.add_gridspec(rows, columns)
+    axes = [figure.add_subplot(grid[divmod(place, columns)]) for place in places]
+    for ax, panel in zip(axes, panels, strict=True):
         ax.set(title=panel.title, xlabel=panel.x_label, ylabel=panel.y_label)
-    for ax in axes[len(panels) :]:
-        ax.axis("off")
     handles = [Line2D([], [], color=colors[label], linewidth=2, label=label) for label in labels]
     figure.legend(handles=handles, loc="outside upper left", ncols=legend_columns)
     return figure, axes, colors
