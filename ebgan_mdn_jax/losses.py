@@ -73,3 +73,17 @@ def squared_error(prediction: Array, target: Array) -> Array:
     chex.assert_rank(prediction, 2)
     chex.assert_equal_shape([prediction, target])
     return jnp.mean((prediction - target) ** 2, axis=-1)
+
+
+def energy_score(first: Array, second: Array, action: Array) -> Array:
+    r"""Energy score ``[B]`` of a policy (Gneiting & Raftery 2007), estimated without bias from two independent draws ``[B, Da]`` per row.
+
+    .. math:: \mathbb E\|x - a\| - \tfrac12\,\mathbb E\|x - x'\|
+
+    It judges policies that can only be sampled: its mean over demonstrations is least for their own conditional distribution. It is no
+    energy of an energy model; in one dimension it is the continuous ranked probability score.
+    """
+    chex.assert_rank(action, 2)
+    chex.assert_equal_shape([first, second, action])
+    to_action = jnp.linalg.norm(first - action, axis=-1) + jnp.linalg.norm(second - action, axis=-1)
+    return 0.5 * (to_action - jnp.linalg.norm(first - second, axis=-1))

@@ -24,6 +24,8 @@ INFERENCE = (
     "method.candidates",
     "method.refine_steps",
     "method.refine_step_size",
+    "method.num_iterations",
+    "method.num_neighbours",
     "evaluation.",
 )
 

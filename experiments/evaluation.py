@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
+from ebgan_mdn_jax import plotting
 from ebgan_mdn_jax.evaluation import divergences, statistics
 from ebgan_mdn_jax.methods.base import Method
 from ebgan_mdn_jax.normalization import Normalization
@@ -17,7 +18,7 @@ from ebgan_mdn_jax.tasks.base import Conditional
 from ebgan_mdn_jax.training import checkpoint
 from ebgan_mdn_jax.training.devices import Layout, fetch, make_layout, place
 from ebgan_mdn_jax.training.members import map_members, resize
-from ebgan_mdn_jax.types import PyTree, require
+from ebgan_mdn_jax.types import Batch, PyTree, require
 from experiments import processes
 from experiments.config import (
     INFERENCE,
@@ -35,6 +36,8 @@ from experiments.workdir import Workdir, read_json, strict, write_arrays, write_
 _EVALUATION_SEED = 1_000_003
 _FIGURE_SEED = 1_000_033
 _FIGURE_MEMBERS = 4
+_FIGURE_TARGETS = 6  # at which arms are drawn
+_FIGURE_NEAREST = 4  # demonstrations shown at each
 _MOST_TOGETHER = 64  # members evaluated vectorised: a quadrature takes some 10 MB each
 
 
@@ -178,25 +181,50 @@ def _evaluate_members(
 
 
 def _figure_arrays(run: Run, params: PyTree) -> dict[str, np.ndarray]:
-    """What figures are drawn from: demonstrations, samples of the first members, landscape and mixture of the first one."""
+    """What figures are drawn from: demonstrations, samples of the first members, landscape and mixture of the first one, arms."""
     spec, method = run.task.spec, run.method
-    low, high = np.asarray(spec.obs_low), np.asarray(spec.obs_high)
-    obs = jnp.asarray(np.linspace(low, high, 100 if np.any(high > low) else 1), jnp.float32)
-    per_input = 20 if obs.shape[0] > 1 else 1000
-    keys = jax.random.split(jax.random.key(_FIGURE_SEED), min(_FIGURE_MEMBERS, run.members.size))
-    samples = jax.jit(jax.vmap(lambda key, one: method.sample(key, one, obs, per_input)))(keys, params)
     demonstrations = jax.tree.map(lambda leaf: leaf[0], run.dataset.train)
     if run.dataset.num_folds > 1:  # members train on different rows: show all
         heldout = jax.tree.map(lambda leaf: leaf[0][run.dataset.heldout_mask[0]], run.dataset.heldout)
         demonstrations = jax.tree.map(lambda *parts: np.concatenate(parts), demonstrations, heldout)
+    obs = jnp.asarray(_figure_inputs(run, demonstrations.obs), jnp.float32)
+    per_input = 20 if obs.shape[0] > 1 else 1000
+    keys = jax.random.split(jax.random.key(_FIGURE_SEED), min(_FIGURE_MEMBERS, run.members.size))
+    samples = jax.jit(jax.vmap(lambda key, one: method.sample(key, one, obs, per_input)))(keys, params)
     arrays = {"train_obs": demonstrations.obs, "train_action": demonstrations.action, "obs": obs, "samples": samples}
     first = jax.tree.map(lambda leaf: leaf[0], params)
-    grid, _ = divergences.action_grid(spec, 200 if spec.action_dim == 1 else 100)
-    actions = jnp.broadcast_to(grid[:, None], (grid.shape[0], obs.shape[0], spec.action_dim))
-    if method.energy:
-        arrays |= {"actions": grid, "energy": jax.jit(method.energy)(first, obs, actions)}
-    if method.log_prob:
-        arrays |= {"actions": grid, "log_prob": jax.jit(method.log_prob)(first, obs, actions)}
+    if plotting.geometry(arrays):
+        grid, _ = divergences.action_grid(spec, 200 if spec.action_dim == 1 else 100)
+        actions = jnp.broadcast_to(grid[:, None], (grid.shape[0], obs.shape[0], spec.action_dim))
+        if method.energy:
+            arrays |= {"actions": grid, "energy": jax.jit(method.energy)(first, obs, actions)}
+        if method.log_prob:
+            arrays |= {"actions": grid, "log_prob": jax.jit(method.log_prob)(first, obs, actions)}
     if method.mixture:
         arrays |= jax.jit(method.mixture)(first, obs)._asdict()
+    if run.task.joints:
+        arrays |= _arm_arrays(run.task.joints, demonstrations, np.asarray(obs), np.asarray(samples))
     return {name: np.asarray(value) for name, value in arrays.items()}
+
+
+def _figure_inputs(run: Run, train_obs: np.ndarray) -> np.ndarray:
+    """Where policies are drawn ``[P, Do]``: equally spaced, the only observation there is, or 100 of several dimensions from training."""
+    low, high = np.asarray(run.task.spec.obs_low), np.asarray(run.task.spec.obs_high)
+    if np.all(high == low):
+        return low[None]
+    if low.size == 1:
+        return np.linspace(low, high, 100)
+    return train_obs[np.linspace(0, len(train_obs) - 1, min(100, len(train_obs))).astype(int)]
+
+
+def _arm_arrays(joints: Callable, demonstrations: Batch, obs: np.ndarray, samples: np.ndarray) -> dict[str, np.ndarray]:
+    """Joint positions at a few of the targets ``obs``: of the samples there, and of the demonstrations whose targets are nearest."""
+    chosen = np.unique(np.linspace(0, len(obs) - 1, _FIGURE_TARGETS).astype(int))
+    distance = np.linalg.norm(obs[chosen, None] - demonstrations.obs[None], axis=-1)
+    nearest = np.argsort(distance, axis=1, kind="stable")[:, :_FIGURE_NEAREST]
+    near = np.moveaxis(demonstrations.action[nearest], 1, 0)
+    return {
+        "arm_targets": obs[chosen],
+        "arm_samples": np.asarray(joints(jnp.asarray(samples[:, :, chosen]))),
+        "arm_demonstrations": np.asarray(joints(jnp.asarray(near))),
+    }

@@ -149,7 +149,7 @@ def _profiles(task: str, lines: list[comparisons.Line]) -> list[Figure]:
 
 
 def _figures(task: str, runs: list[Run], names: list[str]) -> list[Figure]:
-    """Samples of all runs in one figure; then landscape and training curves run by run."""
+    """Samples of all runs in one figure, arms in another; then landscape and training curves run by run."""
     figures = []
     arrays = [_load_arrays(run) for run in runs]
     shape = plotting.geometry(arrays[0])
@@ -166,6 +166,15 @@ def _figures(task: str, runs: list[Run], names: list[str]) -> list[Figure]:
             caption += f" At most {plotting.MAX_POINTS:,} demonstrations are drawn."
         png = plotting.png(plotting.samples_figure(drawn, axes))
         figures.append(Figure(f"{_slug(task)}_samples.png", "Samples", caption, png))
+    arms = [
+        plotting.Samples(name, values, member_titles(run))
+        for name, values, run in zip(names, arrays, runs, strict=True)
+        if "arm_targets" in values
+    ]
+    if arms:
+        caption = "Draws of each run's first member at a few training targets, over the demonstrations nearest to them."
+        png = plotting.png(plotting.arms_figure(arms))
+        figures.append(Figure(f"{_slug(task)}_arms.png", "Arms", caption, png))
     for run, name, values in zip(runs, names, arrays, strict=True):
         stem = _slug(run.path.name)
         figure = plotting.landscape_figure(values, axes)

@@ -9,14 +9,33 @@ from experiments.summary import CEILING, Row, Run, line_name, load_runs, summari
 
 # By the part of a metric's name before "@" or "[": which way is better (0: neither), and what it is. Columns keep this order.
 METRICS = {
+    "success": (1, "% of rollouts that reach the goal, or of draws that bring an arm's tip within tau of its target"),
+    "fail": (-1, "% of rollouts that leave the arena"),
+    "route_share_error": (
+        -1,
+        "total variation distance of successful rollouts' ways to the exact shares, percentage points",
+    ),
+    "route_entropy": (0, "of the ways that successful rollouts take, bits"),
+    "orientation_error": (-1, "median angle between the tool and its target orientation, degrees"),
+    "solutions": (
+        1,
+        "% of all solutions that are the nearest one to some of S draws whose tool is within tau of the target",
+    ),
     "tmc": (1, "% of observations at which S draws reach every mode within tau"),
     "amc": (1, "modes reached per observation by S draws, within tau"),
     "coverage": (1, "% of all modes that S draws reach within tau"),
-    "success": (1, "% of draws that bring the tip within tau of the target"),
     "success_square": (1, "the same over the whole square, targets out of reach included, in %"),
     "both_elbows": (1, "% of targets that S draws reach with either elbow, within tau"),
+    "valid": (1, "% of draws within the joint limits and within tau of the target"),
+    "all_solutions": (1, "% of targets at which S draws have every valid elbow, within tau"),
+    "all_solutions_of_2": (1, "the same where both elbows are valid, in %"),
+    "manifold_coverage": (
+        1,
+        "% of the feasible cells (hand orientation, elbow) that S collision-free draws hit, within tau",
+    ),
+    "self_collision": (-1, "% of draws whose last link crosses the first"),
     "tip_error": (-1, "mean distance of the tip to the target, units of length"),
-    "tip_error_median": (-1, "its median over draws"),
+    "tip_error_median": (-1, "its median over draws (UR5 and UR10: mm)"),
     "precision": (1, "% of draws within 3 sigma of a mode (inverse sine: inside the support)"),
     "mode_distance": (-1, "mean distance of a draw to the nearest mode, action units"),
     "w1": (-1, "Wasserstein-1 distance to the exact conditional, action units"),

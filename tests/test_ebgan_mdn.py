@@ -304,10 +304,16 @@ def test_a_last_epoch_cut_short_counts():
 
 
 def test_step_decay_is_step_lr():
-    epochs = jnp.arange(61)
-    expected = [0.5 ** (epoch // 20) for epoch in range(61)]
-    np.testing.assert_allclose(step_decay(epochs, 0.5, 20), expected, rtol=1e-6)
-    np.testing.assert_allclose(step_decay(epochs, 1.0, 20), np.ones(61))
+    horizon, steps = Horizon(num_steps=122, steps_per_epoch=2), jnp.arange(122)
+    expected = [0.5 ** (step // 2 // 20) for step in range(122)]
+    np.testing.assert_allclose(step_decay(steps, horizon, 0.5, 20), expected, rtol=1e-6)
+    np.testing.assert_allclose(step_decay(steps, horizon, 1.0, 20), np.ones(122))
+
+
+def test_step_decay_of_a_fifth_has_five_stages():
+    for num_epochs in (50, 100):
+        rates = np.asarray(step_decay(jnp.arange(num_epochs), Horizon(num_epochs, 1), 0.5, 0))
+        np.testing.assert_allclose(rates, np.repeat(0.5 ** np.arange(5), num_epochs // 5), rtol=1e-6)
 
 
 # One step
@@ -472,7 +478,7 @@ def test_a_proposal_without_density_is_refused(needs_proposal, unknown):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("field", ["num_negatives", "num_generated", "energy_steps", "decay_every", "num_candidates"])
+@pytest.mark.parametrize("field", ["num_negatives", "num_generated", "energy_steps", "num_candidates"])
 def test_counts_must_be_positive(field):
     with pytest.raises(InputError, match=f"method.{field}=0"):
         ebgan_mdn.Config(**{field: 0})

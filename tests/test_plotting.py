@@ -208,3 +208,29 @@ def test_profiles_are_steps_that_hold_between_thresholds():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["mdn", "bc"]
     top = kl.collections[0].get_paths()[0].vertices[:, 1].max()
     assert top == 1.0 and plotting.png(figure).startswith(b"\x89PNG")
+
+
+def arm_arrays(num_targets=3):
+    rng = np.random.default_rng(2)
+    links = rng.normal(size=(2, 5, num_targets, 2, 2))
+    joints = np.concatenate([0 * links[..., :1, :], np.cumsum(links, axis=-2)], axis=-2)  # [S, N, T, n + 1, 2]
+    return {"arm_targets": joints[0, 0, :, -1], "arm_samples": joints, "arm_demonstrations": joints[0, :2]}
+
+
+def test_arms_are_drawn_at_their_targets():
+    arrays = arm_arrays()
+    arrays["arm_samples"][0, 3, 1, 1, 0] = np.nan
+    rows = [plotting.Samples("mdn", arrays, ["seed 0", "seed 1"]), plotting.Samples("bc", arm_arrays(2), ["seed 4"])]
+    figure = plotting.arms_figure(rows)
+    first, second = figure.subfigs
+    assert first.get_suptitle() == "mdn, seed 0" and second.get_suptitle() == "bc, seed 4"
+    assert [ax.axison for ax in second.axes] == [True, True, False]
+    ax = first.axes[1]
+    demonstrated, _, drawn, _ = ax.collections
+    np.testing.assert_array_equal(demonstrated.get_segments(), arrays["arm_demonstrations"][:, 1])
+    kept = [0, 1, 2, 4]  # one is not finite
+    np.testing.assert_array_equal(drawn.get_segments(), arrays["arm_samples"][0, kept, 1])
+    np.testing.assert_array_equal(ax.lines[0].get_xydata()[0], arrays["arm_targets"][1])
+    longest = np.linalg.norm(np.diff(arrays["arm_demonstrations"], axis=-2), axis=-1).sum(-1).max()
+    np.testing.assert_allclose(ax.get_xlim(), [-1.05 * longest, 1.05 * longest])
+    assert plotting.png(figure).startswith(b"\x89PNG")

@@ -9,7 +9,7 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("jinja2")
 pytest.importorskip("pyarrow")
 
-from test_plotting import curve_arrays, plane_arrays
+from test_plotting import arm_arrays, curve_arrays, plane_arrays
 
 from ebgan_mdn_jax.evaluation.statistics import summarize as over_seeds
 from ebgan_mdn_jax.types import InputError
@@ -83,6 +83,16 @@ def test_report_of_one_run(tmp_path):
     assert "Probability of improvement" not in html and "All tasks" not in html
     # Written again it is the same, byte for byte.
     assert reports.report(page.parent).read_text() == html
+
+
+def test_report_of_arms_shows_arms(tmp_path):
+    rows = {"train_obs": np.zeros((9, 2)), "train_action": np.zeros((9, 2))}
+    rows |= {"obs": np.zeros((7, 2)), "samples": np.zeros((2, 5, 7, 2))}
+    for name in ("a", "b"):
+        write_run(tmp_path / name, task="two_link", metrics={"success@0.1": [1.0, 2, 3]}, arrays=rows | arm_arrays())
+    reports.report(tmp_path)
+    figures = sorted(path.name for path in (tmp_path / "figures").iterdir())
+    assert figures == ["a_curves.png", "b_curves.png", "two_link_arms.png", "two_link_profiles.png"]
 
 
 def test_page_is_self_contained_and_escaped(tmp_path):

@@ -14,8 +14,10 @@ import pytest
 from absl import flags as absl_flags
 
 from ebgan_mdn_jax.evaluation import statistics
+from ebgan_mdn_jax.training.members import init_states
 from experiments import evaluate, evaluation, flags, publish, report, run, sweep, train
 from experiments.config import make_config, to_json
+from experiments.program import build
 from experiments.workdir import Workdir, strict
 
 SMALL = ("evaluation.num_inputs=20", "evaluation.num_quadrature=200", "evaluation.num_draws=50")
@@ -75,6 +77,28 @@ def test_a_run_leaves_what_the_readme_says(trained):
     assert 0 < Workdir(trained).read_seconds() < 600
     with np.load(trained / "arrays.npz") as arrays:
         assert arrays["samples"].shape == (2, 20, 100, 1)
+
+
+@pytest.mark.parametrize(("task", "length"), [("two_link", 3), ("three_link", 2)])
+def test_figures_of_an_arm_show_arms(task, length, data_dir):
+    """There is no grid of actions to draw over; demonstrations shown are those nearest to the target."""
+    config = small_config(task=task, steps=4, overrides=("data.num_demonstrations=64", *TINY_NETWORK[:1]))
+    program = build(config, str(data_dir))
+    params = init_states(program.method, program.members.seed).train.params
+    arrays = evaluation._figure_arrays(program, params)
+    assert arrays["samples"].shape == (2, 20, 64, program.task.spec.action_dim) and "means" in arrays
+    assert not {"actions", "energy", "log_prob"} & arrays.keys()
+    np.testing.assert_array_equal(arrays["obs"], arrays["train_obs"])  # of more rows, 100
+    chosen = np.linspace(0, 63, 6).astype(int)
+    np.testing.assert_array_equal(arrays["arm_targets"], arrays["obs"][chosen])
+    heading = np.cumsum(arrays["samples"][:, :, chosen], axis=-1)
+    tip = length * np.stack([np.cos(heading).sum(-1), np.sin(heading).sum(-1)], -1)
+    np.testing.assert_allclose(arrays["arm_samples"][..., -1, :], tip, atol=1e-4)
+    demonstrated = arrays["arm_demonstrations"][..., -1, :]  # [M, T, 2], the nearest first
+    np.testing.assert_allclose(demonstrated[0], arrays["arm_targets"], atol=1e-4)
+    distance = np.linalg.norm(demonstrated - arrays["arm_targets"], axis=-1)
+    every = np.linalg.norm(arrays["obs"][:, None] - arrays["arm_targets"], axis=-1)
+    np.testing.assert_allclose(distance, np.sort(every, axis=0)[:4], atol=1e-4)
 
 
 def test_evaluate_repeats_the_numbers_from_the_checkpoint_alone(trained, data_dir, tmp_path):

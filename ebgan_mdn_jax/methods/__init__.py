@@ -2,10 +2,26 @@
 
 from types import ModuleType
 
-from ebgan_mdn_jax.methods import ebgan_mdn, explicit_bc, mdn
+from ebgan_mdn_jax.methods import (
+    bayesian_mdn,
+    cgan,
+    cvae,
+    ebgan,
+    ebgan_mdn,
+    explicit_bc,
+    ibc,
+    mdn,
+    nearest_neighbour,
+)
 
 METHODS: dict[str, ModuleType] = {
     "explicit_bc": explicit_bc,
+    "nearest_neighbour": nearest_neighbour,
     "mdn": mdn,
+    "bayesian_mdn": bayesian_mdn,
+    "ibc": ibc,
+    "cvae": cvae,
+    "cgan": cgan,
+    "ebgan": ebgan,
     "ebgan_mdn": ebgan_mdn,
 }

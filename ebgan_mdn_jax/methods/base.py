@@ -9,7 +9,7 @@ import optax
 
 from ebgan_mdn_jax import mixture as mixtures
 from ebgan_mdn_jax.normalization import Normalization
-from ebgan_mdn_jax.types import Array, PRNGKey, PyTree
+from ebgan_mdn_jax.types import Array, Horizon, PRNGKey, PyTree, require
 
 
 class TrainState(NamedTuple):
@@ -61,9 +61,14 @@ def descend(
     return params, opt_state
 
 
-def step_decay(epoch: Array, factor: Array | float, every: int) -> Array:
-    """``factor ** (epoch // every)``: PyTorch's StepLR."""
-    return jnp.asarray(factor) ** (epoch // every)
+def step_decay(step: Array, horizon: Horizon, factor: Array | float, every: int) -> Array:
+    """``factor ** (epoch // every)``, PyTorch's StepLR; ``every=0`` stands for a fifth of the run's epochs."""
+    return jnp.asarray(factor) ** (horizon.epoch(step) // (every or -(-horizon.num_epochs // 5)))
+
+
+def require_decay(every: int) -> None:
+    """Raise `InputError` unless `step_decay` can be taken of it."""
+    require(every >= 0, f"method.decay_every={every}: needs a number of epochs, or 0 for a fifth of the run")
 
 
 def in_data_units(method: Method, normalization: Normalization) -> Method:

@@ -39,7 +39,8 @@ import optax
 from ebgan_mdn_jax import collectives, losses, networks
 from ebgan_mdn_jax import mixture as mixtures
 from ebgan_mdn_jax.methods import generator as generators
-from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, step_decay
+from ebgan_mdn_jax.methods.adversary import alpha_at, descend_repeatedly
+from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, require_decay, step_decay
 from ebgan_mdn_jax.samplers import negatives, selection
 from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_choices
 
@@ -77,7 +78,8 @@ class Config:
 
     def __post_init__(self):
         require_choices(self, "method")
-        for name in ("num_negatives", "num_generated", "energy_steps", "decay_every", "num_candidates"):
+        require_decay(self.decay_every)
+        for name in ("num_negatives", "num_generated", "energy_steps", "num_candidates"):
             require(getattr(self, name) >= 1, f"method.{name}={getattr(self, name)}: needs at least 1")
         require(
             all(width >= 1 for width in self.energy_hidden),
@@ -159,13 +161,6 @@ class Losses(NamedTuple):
         Callable  # (generator, energy, batch, key, scale_floor, entropy_weight, axis_name) -> E + h log q of draws
     )
     likelihood: Callable  # (generator, batch, key, scale_floor, axis_name) -> mixture NLL
-
-
-def alpha_at(epoch: Array, horizon: Horizon, config: Config, hyper: Hyper) -> Array:
-    """Weight of the generator's draw in ``epoch``: ``max(alpha (1 - epoch / epochs), alpha_floor)``, or constant alpha."""
-    if config.alpha_schedule == "constant":
-        return jnp.asarray(hyper.alpha)
-    return jnp.maximum(hyper.alpha * (1.0 - epoch / horizon.num_epochs), hyper.alpha_floor)
 
 
 def _scaled_box(spec: Spec, factor: float) -> Spec:
@@ -260,25 +255,23 @@ def make(
 
     def step(state, batch, hyper, axis_name=None):
         epoch = horizon.epoch(state.step)
-        decay = step_decay(epoch, hyper.learning_rate_decay, config.decay_every)
+        decay = step_decay(state.step, horizon, hyper.learning_rate_decay, config.decay_every)
         alpha = jnp.asarray(alpha_at(epoch, horizon, config, hyper), state.params.alpha.dtype)
         scale_floor = jnp.asarray(hyper.scale_floor, state.params.scale_floor.dtype)
         key_energy, key_generator = jax.random.split(jax.random.fold_in(state.key, state.step))
 
-        def energy_step(carry, key):
-            params, opt_state = carry
-            value_and_grad = collectives.synced_value_and_grad(terms.energy, axis_name)
-            (loss, aux), grads = value_and_grad(
-                params, state.params.generator, batch, key, alpha, scale_floor, axis_name
-            )
-            return descend(optimizer, grads, opt_state, params, hyper.energy_learning_rate * decay), (loss, *aux)
+        def energy_loss_fn(params, key):
+            return terms.energy(params, state.params.generator, batch, key, alpha, scale_floor, axis_name)
 
-        (energy_params, energy_opt), energy_logs = jax.lax.scan(
-            energy_step,
-            (state.params.energy, state.opt_state.energy),
+        (energy_params, energy_opt), (energy_loss, (positive_energy, negative_energy)) = descend_repeatedly(
+            energy_loss_fn,
+            optimizer,
+            state.params.energy,
+            state.opt_state.energy,
             jax.random.split(key_energy, config.energy_steps),
+            hyper.energy_learning_rate * decay,
+            axis_name,
         )
-        energy_loss, positive_energy, negative_energy = jax.tree.map(jnp.mean, energy_logs)
 
         weights = state.params.generator
         (generator_energy, _), energy_grads = collectives.synced_value_and_grad(terms.generator_energy, axis_name)(

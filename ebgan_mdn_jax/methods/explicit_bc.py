@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from ebgan_mdn_jax import collectives, losses, networks
-from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, step_decay
+from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, require_decay, step_decay
 from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_choices
 
 
@@ -25,7 +25,7 @@ class Config:
 
     def __post_init__(self):
         require_choices(self, "method")
-        require(self.decay_every >= 1, f"method.decay_every={self.decay_every}: needs at least 1 epoch")
+        require_decay(self.decay_every)
         require(all(width >= 1 for width in self.hidden), f"method.hidden={self.hidden}: needs positive widths")
 
 
@@ -64,7 +64,7 @@ def make(
             return jnp.mean(losses.squared_error(network.apply(params.policy, batch.obs), batch.action)), ()
 
         (loss, _), grads = collectives.synced_value_and_grad(loss_fn, axis_name)(state.params)
-        decay = step_decay(horizon.epoch(state.step), hyper.learning_rate_decay, config.decay_every)
+        decay = step_decay(state.step, horizon, hyper.learning_rate_decay, config.decay_every)
         params, opt_state = descend(optimizer, grads, state.opt_state, state.params, hyper.learning_rate * decay)
         return state._replace(params=params, opt_state=opt_state, step=state.step + 1), Info(loss)
 

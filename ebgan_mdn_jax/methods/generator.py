@@ -98,20 +98,12 @@ def make(config: GeneratorConfig, spec: Spec) -> Generator:
         return mixtures.sample_one_component(key_draw, apply(params, obs, latent, scale_floor), num, config.family)
 
     def draw(key, params, obs, num_samples, scale_floor, how: Draw):
-        def choose(mixture, num):
-            if how == "sample":
-                return mixtures.sample(key_draw, mixture, num, config.family)
-            if how == "component_mean":
-                return mixtures.component_mean(key_draw, mixture, num)
-            best = mixtures.mode(mixture, config.family)
-            return jnp.broadcast_to(best, (num, *best.shape))
-
         key_latent, key_draw = jax.random.split(key)
         if config.latent_dim == 0:
-            return choose(mixture(params, obs, scale_floor), num_samples)
+            return choose(key_draw, mixture(params, obs, scale_floor), num_samples, config.family, how)
         latent = jax.random.normal(key_latent, (num_samples, obs.shape[0], config.latent_dim), obs.dtype)
         obs = jnp.broadcast_to(obs, (num_samples, *obs.shape))
-        return choose(apply(params, obs, latent, scale_floor), 1)[0]
+        return choose(key_draw, apply(params, obs, latent, scale_floor), 1, config.family, how)[0]
 
     def log_prob(params, obs, action, scale_floor):
         return mixtures.log_prob(mixture(params, obs, scale_floor), action, config.family)
@@ -127,6 +119,18 @@ def make(config: GeneratorConfig, spec: Spec) -> Generator:
         draw,
         log_prob if exact else None,
     )
+
+
+def choose(
+    key: PRNGKey, mixture: mixtures.Mixture | mixtures.FullMixture, num_samples: int, family: mixtures.Family, how: Draw
+) -> Array:
+    """Actions ``[N, B, Da]`` of a mixture, chosen as ``how`` says."""
+    if how == "sample":
+        return mixtures.sample(key, mixture, num_samples, family)
+    if how == "component_mean":
+        return mixtures.component_mean(key, mixture, num_samples)
+    best = mixtures.mode(mixture, family)
+    return jnp.broadcast_to(best, (num_samples, *best.shape))
 
 
 def latent_and_draw_keys(key: PRNGKey, num_rows: int, axis_name: str | None) -> tuple[PRNGKey, PRNGKey]:

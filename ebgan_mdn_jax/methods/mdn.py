@@ -16,8 +16,8 @@ import optax
 from ebgan_mdn_jax import collectives, losses
 from ebgan_mdn_jax import mixture as mixtures
 from ebgan_mdn_jax.methods import generator as generators
-from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, step_decay
-from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_choices
+from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, require_decay, step_decay
+from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require_choices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Config:
 
     def __post_init__(self):
         require_choices(self, "method")
-        require(self.decay_every >= 1, f"method.decay_every={self.decay_every}: needs at least 1 epoch")
+        require_decay(self.decay_every)
 
 
 class Hyper(NamedTuple):
@@ -79,7 +79,7 @@ def make(
             return jnp.mean(nll), jnp.mean(mixtures.weight_entropy(rows))
 
         (nll, entropy), grads = collectives.synced_value_and_grad(loss_fn, axis_name)(state.params.generator)
-        decay = step_decay(horizon.epoch(state.step), hyper.learning_rate_decay, config.decay_every)
+        decay = step_decay(state.step, horizon, hyper.learning_rate_decay, config.decay_every)
         weights, opt_state = descend(
             optimizer, grads, state.opt_state, state.params.generator, hyper.learning_rate * decay
         )

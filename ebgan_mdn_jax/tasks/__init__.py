@@ -1,6 +1,14 @@
 """Registry of tasks."""
 
-from ebgan_mdn_jax.tasks import geyser, multivalued, two_link
+from ebgan_mdn_jax.tasks import (
+    geyser,
+    multi_route,
+    multivalued,
+    three_link,
+    two_link,
+    two_link_limits,
+    universal_robots,
+)
 from ebgan_mdn_jax.tasks.base import Task
 
 TASKS: dict[str, Task] = {
@@ -12,4 +20,13 @@ TASKS: dict[str, Task] = {
     "gaussian_grid": multivalued.GAUSSIAN_GRID,
     "geyser": geyser.GEYSER,
     **two_link.VARIANTS,
+    "two_link_limits": two_link_limits.TWO_LINK_LIMITS,
+    "three_link": three_link.THREE_LINK,
+    "multi_route": multi_route.MULTI_ROUTE,
+    "multi_route_three": multi_route.MULTI_ROUTE_THREE,
+    "ur5": universal_robots.UR5,
+    "ur5_sincos": universal_robots.UR5_SINCOS,
+    "ur5_pose": universal_robots.UR5_POSE,
+    "ur10": universal_robots.UR10,
+    "ur10_pose": universal_robots.UR10_POSE,
 }

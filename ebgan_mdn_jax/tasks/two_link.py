@@ -107,6 +107,7 @@ def _incremental(key: PRNGKey, num: int, draw_targets) -> tuple[Array, Array]:
 
 _LABELS = {"analytic": _analytic, "gradient": _gradient, "incremental": _incremental}
 _ENCODE = {"raw": lambda angles: angles, "wrapped": planar.wrap, "sincos": planar.to_sincos}
+_DECODE = {"raw": lambda action: action, "wrapped": lambda action: action, "sincos": planar.from_sincos}
 _TARGETS = {"square": square_targets, "reach": reachable_targets}
 
 
@@ -124,8 +125,7 @@ def evaluate(
     obs = reachable_targets(target_key, config.num_inputs)
 
     def tries(key, obs, num):
-        drawn = policy.sample(key, obs, num)
-        theta = planar.from_sincos(drawn) if angles == "sincos" else drawn
+        theta = _DECODE[angles](policy.sample(key, obs, num))
         miss = planar.tip(theta, LENGTHS) - jnp.broadcast_to(obs, (num, *obs.shape))
         return jnp.linalg.norm(miss, axis=-1), jnp.sin(theta[..., 1])
 
@@ -148,7 +148,7 @@ def make(labels: Labels = "analytic", angles: Angles = "raw", targets: Targets =
     2,000 targets, of which the analytic labels keep those within reach (3,142 rows expected on the square) and give two rows each. The
     exact conditional, the fair coin between two elbows, is known for them only; it has no density.
     """
-    encode, draw_targets = _ENCODE[angles], _TARGETS[targets]
+    encode, decode, draw_targets = _ENCODE[angles], _DECODE[angles], _TARGETS[targets]
 
     def demonstrations(key, num):
         obs, theta = _LABELS[labels](key, num, draw_targets)
@@ -175,6 +175,7 @@ def make(labels: Labels = "analytic", angles: Angles = "raw", targets: Targets =
         conditional=Conditional(sample, None) if analytic else None,
         modes=modes if analytic else None,
         primary="success@0.1",
+        joints=lambda action: planar.joints(decode(action), LENGTHS),
     )
 
 

@@ -1,0 +1,1 @@
+"""Environments to act in: pure functions of states, so that rollouts are scanned, vectorised and compiled."""

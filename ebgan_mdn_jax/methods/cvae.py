@@ -1,0 +1,171 @@
+r"""Conditional variational autoencoder (Sohn et al. 2015; Kingma & Welling 2014): a latent that tells an observation's actions apart.
+
+With an encoder ``q(z|o,a) = N(m(o,a), diag s(o,a)^2)``, a prior ``z ~ N(0, I)`` that does not depend on the observation, and a decoder
+``p(a|z,o) = N(mu(z,o), diag sigma^2)``, it minimises
+
+.. math::
+  L = \mathbb E\, \mathbb E_{z \sim q}\big[-\log p(a|z,o)\big] + \beta\, \mathrm{KL}\big(q(z|o,a)\,\|\,N(0,I)\big)
+
+with one reparameterised draw of z per row. At beta = 1 (another: Higgins et al. 2017) this bounds the negative log-likelihood from above.
+The decoder's deviations sigma are one per action dimension, learned with the rest (Rybkin et al. 2021), or fixed: they say how
+much detail the latent must carry. Where ``beta sigma^2`` exceeds the spread of actions the latent is not used at all.
+
+The EBGAN-MDN authors (arXiv 2510.07562) list no settings for their CVAE; networks, Adam and StepLR(20, 0.5) are those of their others.
+"""
+
+import dataclasses
+import math
+from typing import Literal, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import optax
+
+from ebgan_mdn_jax import collectives, networks
+from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, require_decay, step_decay
+from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_choices
+
+Draw = Literal["sample", "mean"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Program structure.
+
+    `sample` and `act` draw z from the prior, and then from the decoder ("sample") or its mean ("mean"). ``initial_scale`` is the
+    decoder's deviation in network units: a fixed one keeps it, a learned one starts from it. Started wide, as wide as the actions
+    spread, a learned one explains them before the latent can, and training ends there.
+    """
+
+    encoder_hidden: tuple[int, ...] = (64, 64)
+    decoder_hidden: tuple[int, ...] = (64, 64)
+    latent_dim: int = 2
+    scale: Literal["learned", "fixed"] = "learned"
+    initial_scale: float = 0.1
+    init: networks.Init = "torch"
+    decay_every: int = 20
+    sample_by: Draw = "sample"
+    act_by: Draw = "sample"
+
+    def __post_init__(self):
+        require_choices(self, "method")
+        require_decay(self.decay_every)
+        require(self.latent_dim >= 1, f"method.latent_dim={self.latent_dim}: needs at least 1")
+        require(self.initial_scale > 0, f"method.initial_scale={self.initial_scale}: needs a positive deviation")
+        for name in ("encoder_hidden", "decoder_hidden"):
+            widths = getattr(self, name)
+            require(all(width >= 1 for width in widths), f"method.{name}={widths}: needs positive widths")
+
+
+class Hyper(NamedTuple):
+    """Traced scalars; ``scale_floor`` is the least learned deviation of the decoder, in network units."""
+
+    learning_rate: float = 1e-3
+    learning_rate_decay: float = 0.5
+    beta: float = 1.0
+    scale_floor: float = 1e-3
+
+
+class Weights(NamedTuple):
+    """What is trained: both networks, and ``log_scale [Da]`` (the logarithm of the deviation above its floor)."""
+
+    encoder: PyTree
+    decoder: PyTree
+    log_scale: Array
+
+
+class Params(NamedTuple):
+    """Weights, and the floor they were trained with."""
+
+    weights: Weights
+    scale_floor: Array
+
+
+class Info(NamedTuple):
+    """Logged: ``loss = nll + beta kl``, its two parts (nats, network units, with constant), the decoder's mean deviation."""
+
+    loss: Array
+    nll: Array
+    kl: Array
+    scale: Array
+
+
+def standard_normal_kl(mean: Array, log_scale: Array) -> Array:
+    """``KL(N(mean, diag exp(log_scale)^2) || N(0, I))``, ``[B]`` nats of ``[B, dims]``."""
+    chex.assert_equal_shape([mean, log_scale])
+    return 0.5 * jnp.sum(mean**2 + jnp.exp(2.0 * log_scale) - 1.0 - 2.0 * log_scale, axis=-1)
+
+
+def gaussian_nll(action: Array, mean: Array, scale: Array) -> Array:
+    """``-log N(action; mean, diag scale^2)``, ``[B]`` nats of ``[B, Da]``, with the constant."""
+    chex.assert_equal_shape([action, mean, scale])
+    return jnp.sum(0.5 * ((action - mean) / scale) ** 2 + jnp.log(scale) + 0.5 * math.log(2 * math.pi), axis=-1)
+
+
+def make(
+    config: Config, spec: Spec, horizon: Horizon, optimizer: optax.GradientTransformation = optax.scale_by_adam()
+) -> Method:
+    """Build the method; its density is an integral over z, so ``log_prob`` is None."""
+    encoder = networks.MLP(config.encoder_hidden, 2 * config.latent_dim, config.init)
+    decoder = networks.MLP(config.decoder_hidden, spec.action_dim, config.init)
+
+    def scale_of(weights, scale_floor):
+        """Deviations ``[Da]`` of the decoder."""
+        if config.scale == "fixed":
+            return jnp.full_like(weights.log_scale, config.initial_scale)
+        return scale_floor + jnp.exp(weights.log_scale)
+
+    def decode(weights, latent, obs):
+        return decoder.apply(weights.decoder, jnp.concatenate([latent, obs], axis=-1))
+
+    def init(key):
+        key_init, key_state = base_keys(key)
+        key_encoder, key_decoder = jax.random.split(key_init)
+        weights = Weights(
+            encoder.init(key_encoder, jnp.zeros((1, spec.obs_dim + spec.action_dim))),
+            decoder.init(key_decoder, jnp.zeros((1, config.latent_dim + spec.obs_dim))),
+            jnp.full((spec.action_dim,), math.log(config.initial_scale), float),
+        )
+        params = Params(weights, jnp.asarray(Hyper().scale_floor, float))
+        return TrainState(params, optimizer.init(weights), (), jnp.zeros((), jnp.int32), key_state)
+
+    def step(state, batch, hyper, axis_name=None):
+        key = jax.random.fold_in(state.key, state.step)
+        keys = collectives.row_keys(key, batch.obs.shape[0], axis_name)
+        noise = jax.vmap(lambda key: jax.random.normal(key, (config.latent_dim,), batch.obs.dtype))(keys)
+        scale_floor = jnp.asarray(hyper.scale_floor, state.params.scale_floor.dtype)
+
+        def loss_fn(weights):
+            posterior = encoder.apply(weights.encoder, jnp.concatenate([batch.obs, batch.action], axis=-1))
+            mean, log_scale = jnp.split(posterior, 2, axis=-1)
+            prediction = decode(weights, mean + jnp.exp(log_scale) * noise, batch.obs)
+            scale = scale_of(weights, scale_floor)
+            nll = jnp.mean(gaussian_nll(batch.action, prediction, jnp.broadcast_to(scale, prediction.shape)))
+            kl = jnp.mean(standard_normal_kl(mean, log_scale))
+            return nll + hyper.beta * kl, (nll, kl, jnp.mean(scale))
+
+        (loss, parts), grads = collectives.synced_value_and_grad(loss_fn, axis_name)(state.params.weights)
+        decay = step_decay(state.step, horizon, hyper.learning_rate_decay, config.decay_every)
+        weights, opt_state = descend(
+            optimizer, grads, state.opt_state, state.params.weights, hyper.learning_rate * decay
+        )
+        params = Params(weights, scale_floor)
+        return state._replace(params=params, opt_state=opt_state, step=state.step + 1), Info(loss, *parts)
+
+    def draw(key, params, obs, num_samples, how: Draw):
+        key_latent, key_noise = jax.random.split(key)
+        latent = jax.random.normal(key_latent, (num_samples, obs.shape[0], config.latent_dim), obs.dtype)
+        mean = decode(params.weights, latent, jnp.broadcast_to(obs, (num_samples, *obs.shape)))
+        if how == "mean":
+            return mean
+        scale = jnp.broadcast_to(scale_of(params.weights, params.scale_floor), mean.shape)
+        return mean + scale * jax.random.normal(key_noise, mean.shape, mean.dtype)
+
+    def sample(key, params, obs, num_samples):
+        return draw(key, params, obs, num_samples, config.sample_by)
+
+    def act(key, params, obs):
+        return draw(key, params, obs, 1, config.act_by)[0]
+
+    return Method(Hyper(), init, step, sample, act, energy=None, log_prob=None, mixture=None, losses=("loss",))

@@ -1,0 +1,134 @@
+"""CVAE: its two losses, what a linear one converges to in closed form, and what its draws are distributed as."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import scipy.integrate
+import scipy.stats
+
+from ebgan_mdn_jax.methods import cvae
+from ebgan_mdn_jax.types import Batch, Horizon, InputError, Spec
+
+SPEC = Spec((-1.0,), (1.0,), (-1.0,), (1.0,))
+NOISE, SCALE, STEPS = 0.8, 0.4, 1200
+
+
+@pytest.mark.parametrize(("mean", "scale"), [(0.0, 1.0), (1.5, 0.3), (-0.7, 2.0)])
+def test_kl_is_that_of_the_integral(mean, scale):
+    q = scipy.stats.norm(mean, scale)
+    low, high = mean - 12 * scale, mean + 12 * scale
+    expected, _ = scipy.integrate.quad(lambda z: q.pdf(z) * (q.logpdf(z) - scipy.stats.norm.logpdf(z)), low, high)
+    kl = cvae.standard_normal_kl(jnp.asarray([[mean]]), jnp.log(jnp.asarray([[scale]])))
+    np.testing.assert_allclose(kl, [expected], rtol=1e-5, atol=1e-6)
+
+
+def test_kl_and_nll_add_up_over_dimensions():
+    mean, scale, action = (np.random.default_rng(i).uniform(0.3, 2, (5, 3)) for i in range(3))
+    one = sum(cvae.standard_normal_kl(*(jnp.asarray(x[:, i : i + 1]) for x in (mean, np.log(scale)))) for i in range(3))
+    np.testing.assert_allclose(cvae.standard_normal_kl(jnp.asarray(mean), jnp.log(scale)), one, rtol=1e-5)
+    expected = -scipy.stats.norm.logpdf(action, mean, scale).sum(-1)
+    nll = cvae.gaussian_nll(*map(jnp.asarray, (action, mean, scale)))
+    np.testing.assert_allclose(nll, expected, rtol=1e-5)
+
+
+def linear(**fields):
+    """Affine encoder and decoder, one latent."""
+    config = cvae.Config(encoder_hidden=(), decoder_hidden=(), latent_dim=1, initial_scale=SCALE, **fields)
+    return cvae.make(config, SPEC, Horizon(STEPS, STEPS // 60))
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Rows of ``a = 0.5 - o + N(0, NOISE^2)``, with the residuals' moments exact."""
+    generator = np.random.default_rng(0)
+    obs = generator.uniform(-1, 1, (2000, 1))
+    design = np.concatenate([np.ones_like(obs), obs], 1)
+    residual = generator.normal(size=(2000, 1))
+    residual -= design @ np.linalg.lstsq(design, residual, rcond=None)[0]
+    residual *= NOISE / np.sqrt(np.mean(residual**2))
+    return Batch(jnp.asarray(obs, jnp.float32), jnp.asarray(0.5 - obs + residual, jnp.float32))
+
+
+def train(method, data, **hyper):
+    """Parameters after training on all rows, and the mean info of the last 300 steps."""
+    hyper = method.hyper._replace(learning_rate=0.03, learning_rate_decay=0.2, **hyper)
+    run = jax.jit(lambda s: jax.lax.scan(lambda s, _: method.step(s, data, hyper), s, length=STEPS))
+    state, infos = run(method.init(jax.random.key(0)))
+    return state.params, jax.tree.map(lambda x: float(jnp.mean(x[-300:])), infos)
+
+
+@pytest.mark.parametrize("beta", [1.0, 2.0, 6.0])
+def test_linear_optimum_and_posterior_collapse(data, beta):
+    """Probabilistic PCA: with u = beta SCALE^2 the decoder's slope in z is sqrt(max(0, NOISE^2 - u)), the KL log(NOISE^2 / u) / 2.
+
+    At beta = 1 the bound is tight: the loss is the entropy of the residuals. At beta = 6, u > NOISE^2, and the latent is dead.
+    """
+    params, info = train(linear(scale="fixed"), data, beta=beta)
+    kernel = np.ravel(params.weights.decoder["params"]["Dense_0"]["kernel"])
+    u = beta * SCALE**2
+    assert abs(kernel[0]) == pytest.approx(np.sqrt(max(0.0, NOISE**2 - u)), abs=0.03)
+    assert kernel[1] == pytest.approx(-1.0, abs=0.03)
+    assert info.kl == pytest.approx(max(0.0, 0.5 * np.log(NOISE**2 / u)), abs=0.02)
+    if beta == 1.0:
+        assert info.loss == pytest.approx(scipy.stats.norm(0, NOISE).entropy(), abs=0.01)
+    assert info.loss == pytest.approx(info.nll + beta * info.kl, rel=1e-5)
+    assert info.scale == pytest.approx(SCALE)
+
+
+def test_draws_have_the_spread_of_latent_and_decoder(data):
+    """The bound is tight for every learned scale, so draws are N(0.5 - o, NOISE^2) whatever it is; means lack the decoder's part."""
+    params, info = train(linear(), data)
+    assert 0.05 < info.scale < NOISE + 0.02
+    obs = jnp.full((1, 1), 0.3)
+    spread = {}
+    for how in ("sample", "mean"):
+        method = linear(sample_by=how, act_by=how)
+        draws = np.ravel(jax.jit(method.sample, static_argnums=3)(jax.random.key(1), params, obs, 4000))
+        acts = np.ravel(jax.jit(method.act)(jax.random.key(2), params, jnp.full((4000, 1), 0.3)))
+        spread[how] = draws.std()
+        assert draws.mean() == pytest.approx(0.2, abs=0.08)
+        assert scipy.stats.ks_2samp(draws, acts).pvalue > 1e-6
+    assert spread["sample"] == pytest.approx(NOISE, rel=0.08)
+    np.testing.assert_allclose(spread["mean"] ** 2 + info.scale**2, NOISE**2, rtol=0.15)
+
+
+def test_learned_deviations_start_as_told_and_keep_their_floor():
+    method = linear()
+    params = method.init(jax.random.key(0)).params
+    np.testing.assert_allclose(np.exp(params.weights.log_scale), SCALE, rtol=1e-6)
+    data = Batch(jnp.zeros((4, 1)), jnp.zeros((4, 1)))
+    state, info = method.step(method.init(jax.random.key(0)), data, method.hyper._replace(scale_floor=0.5))
+    assert float(info.scale) == pytest.approx(SCALE + 0.5)
+    assert float(state.params.scale_floor) == pytest.approx(0.5)  # what inference must use
+
+
+def test_a_latent_tells_two_modes_apart():
+    """Actions are +-0.5 at every observation: draws are near both, in about equal shares, and seldom between."""
+    sign = np.random.default_rng(0).choice([-0.5, 0.5], (256, 1)).astype(np.float32)
+    method = cvae.make(cvae.Config(encoder_hidden=(32,), decoder_hidden=(32,)), SPEC, Horizon(1000, 100))
+    batch = Batch(jnp.linspace(-1, 1, 256)[:, None], jnp.asarray(sign))
+    hyper = method.hyper._replace(learning_rate=5e-3)
+    run = jax.jit(lambda s: jax.lax.fori_loop(0, 1000, lambda _, s: method.step(s, batch, hyper)[0], s))
+    params = run(method.init(jax.random.key(0))).params
+    draws = np.asarray(jax.jit(method.sample, static_argnums=3)(jax.random.key(1), params, batch.obs, 20))
+    assert np.mean(np.abs(np.abs(draws) - 0.5) < 0.1) > 0.75
+    assert 0.35 < np.mean(draws > 0) < 0.65
+
+
+def test_every_step_draws_its_own_noise():
+    method = cvae.make(cvae.Config(), SPEC, Horizon(10, 1), optax.identity())
+    state = method.init(jax.random.key(0))
+    batch = Batch(jnp.zeros((4, 1)), jnp.zeros((4, 1)))
+    step = jax.jit(lambda state: method.step(state, batch, method.hyper)[1].nll)
+    assert step(state) == step(state)
+    assert step(state) != step(state._replace(step=state.step + 1))
+
+
+@pytest.mark.parametrize(
+    "fields", [{"latent_dim": 0}, {"decay_every": -1}, {"initial_scale": 0.0}, {"decoder_hidden": (0,)}]
+)
+def test_wrong_settings_are_refused(fields):
+    with pytest.raises(InputError, match=f"method.{next(iter(fields))}="):
+        cvae.Config(**fields)
