@@ -1,10 +1,12 @@
-"""Publish a finished sweep: its CSV files into ``experiments/results/<config>/``, its tables into the README.
+"""Publish a finished sweep: its CSV files and figures into ``experiments/results/<config>/``, its tables into a document.
 
     python -m experiments.publish --config=hyperbola
     python -m experiments.publish --recompute
 
 The first form refuses numbers that cannot be traced: from several commits, or from code that was not committed. The second works out
-every published ``table.csv`` anew from the ``members.csv`` beside it, after a change of the statistics.
+every published ``table.csv`` anew from the ``members.csv`` beside it, after a change of the statistics, and draws the figures again.
+
+Documents are README.md, BUILD.md and experiments/README.md; each shows the sweeps that it has a block for.
 """
 
 import csv
@@ -16,9 +18,9 @@ import numpy as np
 
 from ebgan_mdn_jax.evaluation import statistics
 from ebgan_mdn_jax.types import require
-from experiments import flags
-from experiments.configs import CONFIGS
-from experiments.summary import CEILING, STATISTICS, Row, folds, read_rows, rows_csv
+from experiments import figures, flags
+from experiments.configs import CONFIGS, FIGURES
+from experiments.summary import CEILING, STATISTICS, Row, folds, load_runs, read_rows, rows_csv
 from experiments.tables import markdown_table, markdown_tables
 from experiments.workdir import read_json, write_text
 
@@ -27,15 +29,20 @@ RESULTS = pathlib.Path(__file__).with_name("results")
 BENCHMARKS = RESULTS / "benchmarks"
 README = pathlib.Path(__file__).resolve().parents[1] / "README.md"
 _FILES = ("table.csv", "members.csv", "provenance.json")
+_FIGURES_CAPTION = (
+    "Lines: mean over seeds, bands: 95 % bootstrap interval; dashed: runs without the setting; a gap: a member diverged. Points of a "
+    "scatter are members.\n"
+)
 
 
 def publish(name: str, directory: pathlib.Path) -> None:
-    """Copy the files of the sweep ``name`` in ``directory`` and renew its block in the README."""
+    """Copy the files of the sweep ``name`` in ``directory``, draw its figures and renew its block."""
     for file in _FILES:
         require((directory / file).is_file(), f"{directory / file} does not exist: finish the sweep first")
+    places = " or ".join(str(path.relative_to(README.parent)) for path in documents())
     require(
-        f"<!-- results: {name} -->" in README.read_text(),
-        f"the README has no block <!-- results: {name} --> to renew: add one",
+        any(f"<!-- results: {name} -->" in path.read_text() for path in documents()),
+        f"no document has a block <!-- results: {name} --> to renew: add one to {places}",
     )
     launches = read_json(directory / "provenance.json")["launches"]
     commits = sorted({launch["commit"] for launch in launches})
@@ -46,7 +53,21 @@ def publish(name: str, directory: pathlib.Path) -> None:
     (RESULTS / name).mkdir(parents=True, exist_ok=True)
     for file in _FILES:
         shutil.copyfile(directory / file, RESULTS / name / file)
+    fields = figures.curve_fields(FIGURES.get(name, ()))
+    if fields:
+        write_text(RESULTS / name / "curves.csv", figures.curves_csv(load_runs(directory)[0], fields))
+    draw(name)
     renew_documents()
+
+
+def draw(name: str) -> None:
+    """Draw the figures of a published sweep in place of those that were there."""
+    folder = RESULTS / name
+    drawn = {spec.name: figures.draw(spec, folder) for spec in FIGURES.get(name, ())}
+    shutil.rmtree(folder / "figures", ignore_errors=True)
+    for file, png in drawn.items():
+        (folder / "figures").mkdir(exist_ok=True)
+        (folder / "figures" / f"{file}.png").write_bytes(png)
 
 
 def recompute(folder: pathlib.Path) -> list[Row]:
@@ -73,15 +94,21 @@ def recompute(folder: pathlib.Path) -> list[Row]:
     return rows
 
 
+def documents() -> dict[pathlib.Path, str]:
+    """The documents that exist, and how each links to ``experiments``."""
+    here = README.parent
+    links = {README: "experiments/", here / "BUILD.md": "experiments/", here / "experiments" / "README.md": ""}
+    return {path: link for path, link in links.items() if path.is_file()}
+
+
 def renew_documents() -> None:
-    """Render the blocks of README and BUILD from the committed CSV."""
-    for path in (README, README.with_name("BUILD.md")):
-        if path.is_file():
-            write_text(path, renew(path.read_text()))
+    """Render the blocks of all documents from the committed CSV."""
+    for path, link in documents().items():
+        write_text(path, renew(path.read_text(), link))
 
 
-def renew(readme: str) -> str:
-    """The text of README or BUILD with every published block rendered from the committed CSV.
+def renew(text: str, link: str = "experiments/") -> str:
+    """The text of a document with every published block rendered from the committed CSV; ``link`` leads from it to ``experiments``.
 
     Blocks are ``<!-- results: name -->`` ... ``<!-- end -->`` for a sweep, and the same with ``benchmark`` for a benchmark.
     """
@@ -89,15 +116,15 @@ def renew(readme: str) -> str:
     def render(match):
         start, kind, name, end = match.groups()
         if kind == "benchmark":
-            published, text = (BENCHMARKS / f"{name}.csv").is_file(), benchmark_block
+            published, content = (BENCHMARKS / f"{name}.csv").is_file(), benchmark_block
         else:
-            published, text = all((RESULTS / name / file).is_file() for file in _FILES), block
-        return start + text(name) + end if published else match[0]
+            published, content = all((RESULTS / name / file).is_file() for file in _FILES), block
+        return start + content(name, f"{link}results") + end if published else match[0]
 
-    return re.sub(r"(<!-- (results|benchmark): (\w+) -->\n).*?(<!-- end -->)", render, readme, flags=re.DOTALL)
+    return re.sub(r"(<!-- (results|benchmark): (\w+) -->\n).*?(<!-- end -->)", render, text, flags=re.DOTALL)
 
 
-def benchmark_block(name: str) -> str:
+def benchmark_block(name: str, results: str) -> str:
     """Table and origin of one benchmark; where settings compete, the table has the best of each side, and the CSV all."""
     with (BENCHMARKS / f"{name}.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
@@ -108,21 +135,24 @@ def benchmark_block(name: str) -> str:
     launch = read_json(BENCHMARKS / f"{name}.json")
     return (
         f"{markdown_table(header, rows)}\n\n`{launch['command']}` at commit {launch['commit']} on {launch['hardware']} "
-        f"(jax {launch['versions']['jax']}); [all of it](experiments/results/benchmarks/{name}.csv).\n"
+        f"(jax {launch['versions']['jax']}); [all of it]({results}/benchmarks/{name}.csv).\n"
     )
 
 
-def block(name: str) -> str:
-    """Tables and origin of one published sweep, with a comparison where ``reference.csv`` holds numbers of others."""
+def block(name: str, results: str) -> str:
+    """Tables, figures and origin of one published sweep, with a comparison where ``reference.csv`` holds numbers of others."""
     folder = RESULTS / name
     launch = read_json(folder / "provenance.json")["launches"][0]
     rows = read_rows(folder / "table.csv")
     parts = [markdown_tables(rows)]
     if (folder / "reference.csv").is_file():
         parts.append(comparison(folder / "reference.csv", rows))
+    parts += [f"![{spec.name}]({results}/{name}/figures/{spec.name}.png)\n" for spec in FIGURES.get(name, ())]
+    if FIGURES.get(name):
+        parts.append(_FIGURES_CAPTION)
     parts.append(
         f"`{launch['command']}` at commit {launch['commit']} on {launch['hardware']} (jax {launch['versions']['jax']}); "
-        f"[summary](experiments/results/{name}/table.csv), [every seed](experiments/results/{name}/members.csv)."
+        f"[summary]({results}/{name}/table.csv), [every seed]({results}/{name}/members.csv)."
     )
     return "\n".join(parts) + "\n"
 
@@ -150,6 +180,7 @@ def main() -> None:
         tables = {folder: rows_csv(recompute(folder)) for folder in folders}
         for folder, text in tables.items():
             write_text(folder / "table.csv", text)
+            draw(folder.name)
             print(f"worked out {folder / 'table.csv'}")
         renew_documents()
         return

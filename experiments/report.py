@@ -193,7 +193,7 @@ def _figures(task: str, runs: list[Run], names: list[str]) -> list[Figure]:
             if clipped:
                 caption += f" Colours span at most {plotting.NATS_SHOWN:g} nats; what lies beyond is clipped."
             figures.append(Figure(f"{stem}_landscape.png", f"Landscape: {name}", caption, plotting.png(figure)))
-        steps, infos = _load_curves(run)
+        steps, infos = load_curves(run)
         members = run.results["members"]
         groups = {label(setting["hyper"]): group(members, setting["hyper"]) for setting in run.results["statistics"]}
         caption = f"Thin: each of the {len(members)} members; bold: their median" + (
@@ -225,7 +225,7 @@ def _load_arrays(run: Run) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _load_curves(run: Run) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def load_curves(run: Run) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Steps ``[T]`` and ``{info: [T, S]}``; what is null becomes NaN."""
     path = run.path / "metrics.jsonl"
     try:

@@ -104,7 +104,7 @@ def _train(program, directory, log, tensorboard):
             states = resize(states, program.num_padded, program.layout.members)
             log(f"resuming {directory.path} at step {step}")
         if processes.is_first():
-            directory.keep_metrics_until(step)
+            directory.keep_rows_until(step)
         events_in = directory.tensorboard if tensorboard and processes.is_first() else None
         write_events = events.writer(events_in, member_names(run), step)
         _train_from(step, states, program, directory, manager, watch, write_events, log)
@@ -120,6 +120,7 @@ def _train_from(step, states, program, directory, manager, watch, write_events, 
     progress = _Progress(step, settings.steps, count, log)
     failed = np.zeros(count, bool)
     waiting = None
+    began = time.monotonic() - (directory.read_seconds() or 0.0)
 
     def look(interval):
         """Wait for an interval, log it; returns its infos and what has failed so far."""
@@ -147,6 +148,8 @@ def _train_from(step, states, program, directory, manager, watch, write_events, 
             "training": {name: value.tolist() for name, value in info.items()},
             "failures": failures,
         }
+        if processes.is_first():
+            directory.append_seconds(interval.step, time.monotonic() - began)
         directory.check_claim()
         checkpoint.save(manager, interval.step, resize(states, count, layout.everywhere), item)
 

@@ -18,6 +18,7 @@ import numpy as np
 from ebgan_mdn_jax.methods import METHODS
 from ebgan_mdn_jax.tasks import TASKS
 from ebgan_mdn_jax.types import InputError, require
+from experiments.workdir import Workdir
 
 MEMBER_COLUMNS = ("task", "run", "method", "seed", "hyper", "metric", "value")  # of members.csv
 CEILING = "exact sampler (ceiling)"
@@ -26,7 +27,10 @@ _LATER = 2  # of the statistics, the last ones, which older tables and results l
 
 
 class Run(NamedTuple):
-    """A finished run: its folder, the parsed ``results.json``, and ``config.json`` as written."""
+    """A finished run: its folder, the parsed ``results.json``, and ``config.json`` as written.
+
+    Where the wall time of training was noted, its share of each member is added as the training info "seconds".
+    """
 
     path: pathlib.Path
     results: dict
@@ -204,6 +208,9 @@ def _load_run(path: pathlib.Path) -> Run:
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise InputError(f"{file}: damaged ({reason}); delete it and evaluate the run again") from error
+    seconds = Workdir(path).read_seconds()
+    if seconds is not None:
+        results["training"]["seconds"] = [seconds / len(results["members"])] * len(results["members"])
     try:
         return Run(path, results, (path / "config.json").read_text())
     except OSError as error:

@@ -26,12 +26,13 @@ class InUse(InputError):
 
 
 class Workdir:
-    """``config.json``, ``metrics.jsonl``, ``checkpoints/``, ``arrays.npz`` and, once the run is finished, ``results.json``."""
+    """``config.json``, ``metrics.jsonl``, ``timing.jsonl``, ``checkpoints/``, ``arrays.npz`` and, once finished, ``results.json``."""
 
     def __init__(self, path: str | os.PathLike):
         self.path = pathlib.Path(path).expanduser().resolve()
         self.config = self.path / "config.json"
         self.metrics = self.path / "metrics.jsonl"
+        self.timing = self.path / "timing.jsonl"
         self.checkpoints = self.path / "checkpoints"
         self.arrays = self.path / "arrays.npz"
         self.results = self.path / "results.json"
@@ -102,32 +103,51 @@ class Workdir:
         for leftover in (copy, self.checkpoints):
             shutil.rmtree(leftover, ignore_errors=True)
         shutil.copyfile(other.metrics, self.metrics)
+        if other.timing.is_file():
+            shutil.copyfile(other.timing, self.timing)
         shutil.copytree(other.checkpoints, copy)
         os.replace(copy, self.checkpoints)
         if other.tensorboard.is_dir():
             shutil.copytree(other.tensorboard, self.tensorboard, dirs_exist_ok=True)
 
-    def keep_metrics_until(self, step: int) -> None:
+    def keep_rows_until(self, step: int) -> None:
         """Drop logged rows after ``step``: a resumed run logs them again."""
         self.check_claim()
-        kept = [line for line in self.read_metrics() if line["step"] <= step]
-        write_text(self.metrics, "".join(json.dumps(line) + "\n" for line in kept))
+        for path in (self.metrics, self.timing):
+            kept = [line for line in _read_lines(path) if line["step"] <= step]
+            write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Add one line."""
-        self.check_claim()
-        with self.metrics.open("a") as file:
-            file.write(json.dumps(strict(row)) + "\n")
+        self._append(self.metrics, row)
+
+    def append_seconds(self, step: int, seconds: float) -> None:
+        """Note the wall time that training took up to ``step``, all launches together."""
+        self._append(self.timing, {"step": step, "seconds": round(seconds, 3)})
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """All complete lines; one that a killed process left unfinished is skipped."""
-        rows = []
-        for line in self.metrics.read_text().splitlines() if self.metrics.exists() else ():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
-        return rows
+        return _read_lines(self.metrics)
+
+    def read_seconds(self) -> float | None:
+        """Wall time of the training so far; None if it was not noted."""
+        rows = _read_lines(self.timing)
+        return rows[-1]["seconds"] if rows else None
+
+    def _append(self, path: pathlib.Path, row: dict[str, Any]) -> None:
+        self.check_claim()
+        with path.open("a") as file:
+            file.write(json.dumps(strict(row)) + "\n")
+
+
+def _read_lines(path: pathlib.Path) -> list[dict[str, Any]]:
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return rows
 
 
 def patiently(act: Callable[[], Any], seconds: float) -> Any:

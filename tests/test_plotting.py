@@ -153,6 +153,38 @@ def test_curves_show_members_and_medians(num_groups):
     plotting.png(figure, dpi=50)
 
 
+def test_bands_have_ticks_at_their_points_and_levels_span_the_panel():
+    x = np.array([0.0, 0.1, 1.0, 10.0])
+    nothing = np.full(4, np.nan)
+    swept = plotting.Band(x, np.array([1.0, 2.0, np.nan, 3.0]), np.full(4, 0.5), np.full(4, 3.5))
+    level = plotting.Band(None, *np.array([[2.0], [1.5], [2.5]]))
+    panels = [
+        plotting.Panel("lines", "energy_weight", "kl", {"ebgan_mdn": swept, "mdn": level}, log_x=True, ticks=True),
+        plotting.Panel("lines", "step", "nll", {"ebgan_mdn": plotting.Band(x, nothing, nothing, nothing)}),
+        plotting.Panel("lines", "N", "s", {"mdn": swept._replace(x=x + 1, value=x + 0.1)}, log_x=True, ticks=True),
+    ]
+    figure = plotting.bands_figure(panels)
+    weight, curves, count = figure.axes[:3]
+    assert [text.get_text() for text in weight.get_xticklabels()] == ["0", "0.1", "1", "10"]
+    assert (weight.get_xscale(), curves.get_xscale(), count.get_xscale()) == ("symlog", "linear", "log")
+    np.testing.assert_array_equal(weight.lines[0].get_ydata(), swept.value)
+    np.testing.assert_array_equal(weight.lines[1].get_ydata(), [2, 2])
+    assert weight.lines[0].get_color() == curves.lines[0].get_color() != count.lines[0].get_color()
+    assert weight.lines[1].get_color() == count.lines[0].get_color()
+    assert (weight.get_yscale(), count.get_yscale()) == ("linear", "log")  # 1 to 3, and 0.1 to 10.1
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ebgan_mdn", "mdn"]
+    small = plotting.png(figure, 90, palette=True)
+    assert small == plotting.png(plotting.bands_figure(panels), 90, palette=True)
+    assert small.startswith(b"\x89PNG") and len(small) < 0.6 * len(plotting.png(figure, 90))
+
+
+def test_scatters_have_a_point_per_member():
+    lines = {"mdn": (np.array([0.1, 0.2]), np.array([5.0, 6.0])), "bc": (np.array([0.3]), np.array([np.nan]))}
+    figure = plotting.scatter_figure([plotting.Panel("lines", "cosine", "kl", lines)])
+    np.testing.assert_array_equal(figure.axes[0].collections[0].get_offsets(), [[0.1, 5], [0.2, 6]])
+    assert figure.axes[0].get_xlabel() == "cosine" and plotting.png(figure).startswith(b"\x89PNG")
+
+
 def test_profiles_are_steps_that_hold_between_thresholds():
     nothing = np.full(3, np.nan)
     lines = {"mdn": (np.array([1.0, 0.5, 0.25]), nothing, nothing)}

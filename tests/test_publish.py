@@ -1,14 +1,17 @@
 """Only traceable numbers are published, and the README shows exactly those."""
 
 import json
+import shutil
 
 import pytest
+from test_report import write_run
 from test_run import call
 
 from ebgan_mdn_jax.evaluation import statistics
 from ebgan_mdn_jax.types import InputError
 from experiments import provenance, publish
-from experiments.summary import CEILING, STATISTICS, read_rows
+from experiments.configs.base import CurvesFigure, SweepFigure
+from experiments.summary import CEILING, STATISTICS, read_rows, rows_csv
 
 
 @pytest.fixture
@@ -44,6 +47,41 @@ def test_publishing_copies_the_files_and_renews_the_readme(sweep):
     assert "outdated" not in readme
     assert "0.50 [0.30, 0.70]" in readme and "`python -m toy` at commit abc123 on abacus" in readme
     assert publish.renew(readme) == readme
+
+
+def test_a_block_may_stand_in_the_results_page_whose_links_are_its_own(sweep):
+    page = publish.README.parent / "experiments" / "README.md"
+    page.parent.mkdir()
+    publish.README.rename(page)
+    publish.README.write_text("no block here")
+    publish.publish("toy", sweep)
+    assert publish.README.read_text() == "no block here"
+    assert "[summary](results/toy/table.csv)" in page.read_text()
+    assert publish.renew(page.read_text(), "") == page.read_text()
+
+
+def test_figures_are_drawn_from_the_published_files_and_shown(sweep, monkeypatch):
+    """Curves are read from the runs once, when the sweep is published; everything is drawn again without them."""
+    pytest.importorskip("matplotlib")
+    specs = (SweepFigure("k", "num_components", ("kl",)), CurvesFigure("curves", ("nll",)))
+    monkeypatch.setitem(publish.FIGURES, "toy", specs)
+    write_run(sweep / "lines-mdn-num_components=3", task="lines")
+    (sweep / "members.csv").write_text(
+        "task,run,method,seed,hyper,metric,value\n"
+        + "".join(f"lines,lines-mdn-num_components=3,mdn,{seed},,kl,{0.1 * seed}\n" for seed in range(3))
+    )
+    rows = read_rows(sweep / "table.csv")
+    (sweep / "table.csv").write_text(rows_csv([rows[0]._replace(run="lines-mdn-num_components=3")]))
+    publish.publish("toy", sweep)
+    figures = publish.RESULTS / "toy" / "figures"
+    first = {path.name: path.read_bytes() for path in figures.iterdir()}
+    assert set(first) == {"k.png", "curves.png"}
+    assert "![k](experiments/results/toy/figures/k.png)" in publish.README.read_text()
+    shutil.rmtree(sweep)
+    (figures / "k.png").write_bytes(b"")
+    (figures / "former.png").write_bytes(b"")
+    assert call(publish.main, "--recompute") == 0
+    assert {path.name: path.read_bytes() for path in figures.iterdir()} == first
 
 
 def test_reference_numbers_stand_beside_ours(sweep):
@@ -94,7 +132,7 @@ def test_untraceable_runs_are_refused(sweep, commits):
 
 
 def test_a_sweep_without_a_block_is_refused_before_anything_is_copied(sweep):
-    with pytest.raises(InputError, match="no block <!-- results: other -->"):
+    with pytest.raises(InputError, match="no document has a block <!-- results: other --> .*add one to README.md"):
         publish.publish("other", sweep)
     assert not publish.RESULTS.exists()
 

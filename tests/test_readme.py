@@ -10,11 +10,12 @@ import pytest
 from ebgan_mdn_jax.methods import METHODS
 from ebgan_mdn_jax.tasks import TASKS
 from experiments import publish
-from experiments.configs import CONFIGS
+from experiments.configs import CONFIGS, FIGURES
 from experiments.summary import read_rows
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
+DOCUMENTS = {path: (path.read_text(), link) for path, link in publish.documents().items()}
 
 
 def section(title):
@@ -36,10 +37,26 @@ def test_tables_list_the_registries():
 
 
 def test_published_tables_are_rendered_from_the_committed_files():
-    for text in (README, (ROOT / "BUILD.md").read_text()):
-        assert publish.renew(text) == text
-    for name in re.findall(r"<!-- results: (\w+) -->", README):
-        assert name in CONFIGS and (publish.RESULTS / name / "table.csv").is_file()
+    assert len(DOCUMENTS) == 3
+    shown = []
+    for text, link in DOCUMENTS.values():
+        assert publish.renew(text, link) == text
+        shown += re.findall(r"<!-- results: (\w+) -->\n", text)
+    assert len(set(shown)) == len(shown)
+    assert sorted(shown) == sorted(path.parent.name for path in publish.RESULTS.glob("*/table.csv"))
+    assert set(shown) <= set(CONFIGS)
+
+
+def test_links_lead_somewhere():
+    for path, (text, _) in DOCUMENTS.items():
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+            assert (path.parent / target).exists(), f"{path}: {target}"
+
+
+def test_published_figures_are_those_of_the_config_and_small():
+    for folder in publish.RESULTS.glob("*/figures"):
+        assert {path.stem for path in folder.iterdir()} == {spec.name for spec in FIGURES[folder.parent.name]}
+        assert all(path.stat().st_size <= 60_000 for path in folder.iterdir())
 
 
 @pytest.mark.parametrize("name", sorted(path.parent.name for path in publish.RESULTS.glob("*/table.csv")))
@@ -52,7 +69,7 @@ def test_published_statistics_are_those_of_the_published_seeds(name):
 
 
 def test_nothing_is_left_to_fill_in():
-    for text in (README, (ROOT / "BUILD.md").read_text()):
+    for text, _ in DOCUMENTS.values():
         assert not re.findall(r"@[A-Z_]+@|TODO", text)
 
 

@@ -63,7 +63,7 @@ def trained(tmp_path_factory, data_dir):
 
 def test_a_run_leaves_what_the_readme_says(trained):
     assert {entry.name for entry in trained.iterdir()} == {
-        "config.json", "metrics.jsonl", "checkpoints", "arrays.npz", "results.json",
+        "config.json", "metrics.jsonl", "timing.jsonl", "checkpoints", "arrays.npz", "results.json",
     }  # fmt: skip
     results = json.loads((trained / "results.json").read_text())
     assert [member["seed"] for member in results["members"]] == [0, 1]
@@ -74,6 +74,7 @@ def test_a_run_leaves_what_the_readme_says(trained):
     assert results["ceiling"]["kl"]["mean"] == pytest.approx(0.0, abs=1e-3)
     rows = Workdir(trained).read_metrics()
     assert [row["step"] for row in rows] == [16, 32, 40]
+    assert 0 < Workdir(trained).read_seconds() < 600
     with np.load(trained / "arrays.npz") as arrays:
         assert arrays["samples"].shape == (2, 20, 100, 1)
 
@@ -345,10 +346,27 @@ def test_metrics_of_a_killed_process_are_cut_to_the_checkpoint(tmp_path):
     directory = Workdir(tmp_path)
     for step in (10, 20, 30):
         directory.append_metrics({"step": step, "nll": np.asarray([1.0, np.nan])})
+        directory.append_seconds(step, 0.5 * step)
     with directory.metrics.open("a") as file:
         file.write('{"step": 40, "nl')
-    directory.keep_metrics_until(20)
+    directory.keep_rows_until(20)
     assert directory.read_metrics() == [{"step": step, "nll": [1.0, None]} for step in (10, 20)]
+    assert directory.read_seconds() == 10.0
+
+
+def test_seconds_add_up_over_launches_and_folders_may_be_named_after_settings(data_dir, tmp_path):
+    """Cut off after its checkpoint at step 32, when an hour had passed."""
+    path = tmp_path / "hyperbola-mdn-obs_noise=0.05,alpha=1"
+    config = small_config(overrides=("data.obs_noise=0.05", "train.checkpoint_every=16"))
+    run.train(config, path, str(data_dir), log=lambda line: None)
+    expected = (path / "results.json").read_bytes()
+    shutil.rmtree(path / "checkpoints" / "40")
+    for name in ("results.json", "arrays.npz"):
+        (path / name).unlink()
+    (path / "timing.jsonl").write_text('{"step": 32, "seconds": 3600.0}\n{"step": 40, "seconds": 9000.0}\n')
+    run.train(config, path, str(data_dir), log=lambda line: None)
+    assert (path / "results.json").read_bytes() == expected
+    assert 3600 < Workdir(path).read_seconds() < 4200
 
 
 def test_a_member_that_diverges_is_frozen_named_and_has_no_metrics(data_dir, tmp_path):

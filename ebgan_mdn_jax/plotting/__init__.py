@@ -16,17 +16,22 @@ from ebgan_mdn_jax.plotting.curves import curves_figure
 from ebgan_mdn_jax.plotting.landscape import NATS_SHOWN, landscape_figure
 from ebgan_mdn_jax.plotting.profiles import Profile, profiles_figure
 from ebgan_mdn_jax.plotting.samples import Samples, samples_figure
+from ebgan_mdn_jax.plotting.sweeps import Band, Panel, bands_figure, scatter_figure
 
 __all__ = [
     "MAX_POINTS",
     "NATS_SHOWN",
+    "Band",
+    "Panel",
     "Profile",
     "Samples",
     "arms_figure",
+    "bands_figure",
     "curves_figure",
     "geometry",
     "landscape_figure",
     "png",
     "profiles_figure",
     "samples_figure",
+    "scatter_figure",
 ]

@@ -1,4 +1,4 @@
-"""What a sweep is made of."""
+"""What a sweep is made of, and the figures that its published results are drawn as."""
 
 from typing import NamedTuple
 
@@ -16,9 +16,83 @@ class RunSpec(NamedTuple):
     preset: Preset = "default"
 
 
+class SweepFigure(NamedTuple):
+    """``metrics`` against the values of ``setting``: a panel per task and metric, a line per method and remaining setting.
+
+    A run takes its value from its variant, ``variant="num_negatives=64"`` (several: "sample_by=rerank,num_candidates=4"), a member from
+    the hyperparameters that vary; with ``levels``, those that have none are drawn as level lines. A metric is named in full
+    (``success@0.1``) or by its kind (``tmc``); ``training/...`` and those of `experiments.figures.DERIVED` are metrics too. ``tasks``:
+    all, if empty.
+    """
+
+    name: str
+    setting: str
+    metrics: tuple[str, ...]
+    log: bool = False
+    tasks: tuple[str, ...] = ()
+    levels: bool = True
+
+
+class CurvesFigure(NamedTuple):
+    """Training curves of ``fields`` of a method's Info and how rough they are: a panel of each per task, a line per run and setting."""
+
+    name: str
+    fields: tuple[str, ...]
+    tasks: tuple[str, ...] = ()
+
+
+class ScatterFigure(NamedTuple):
+    """Metric ``y`` over metric ``x``, a point per member: a panel per task, a colour per method and setting."""
+
+    name: str
+    x: str
+    y: str
+    tasks: tuple[str, ...] = ()
+
+
+FigureSpec = SweepFigure | CurvesFigure | ScatterFigure
+
+
 def run_spec(
     task: str, method: str, num_seeds: int, *overrides: str, variant: str = "", preset: Preset = "default"
 ) -> RunSpec:
     """A run named ``task-method`` or ``task-method-variant``; ``overrides`` come after the preset's."""
     name = f"{task}-{method}-{variant}" if variant else f"{task}-{method}"
     return RunSpec(name, task, method, num_seeds, overrides, preset)
+
+
+# Of the ablations: seeds, and settings of every method on a task. Those of "hyperbola" and "lines" are the defaults, as in config
+# `hyperbola`; the arm and the routes have 4,000 steps, 5 halvings of the learning rate and the same rate for both networks.
+_ABLATION_SEEDS = {"hyperbola": 16, "lines": 16, "two_link": 6, "multi_route": 6}
+_ABLATION_COMPONENTS = {"hyperbola": 2, "lines": 3, "two_link": 2, "multi_route": 2}
+_ABLATION_DECAY = {"two_link": 8, "multi_route": 3}  # epochs
+
+
+def ablation(task: str, method: str, *overrides: str, variant: str = "") -> RunSpec:
+    """A run with the settings that all ablations share, changed by ``overrides``.
+
+    Energies have a constant alpha, N = 32 and R = 5, of which the cGAN's discriminator takes R too; mixtures have as many components as
+    the task has modes.
+    """
+    settings = []
+    if method in ("mdn", "ebgan_mdn"):
+        settings.append(f"method.generator.num_components={_ABLATION_COMPONENTS[task]}")
+    if method in ("ebgan", "ebgan_mdn"):
+        settings.append("method.alpha_schedule=constant")
+    if method == "cgan":
+        settings.append("method.discriminator_steps=5")
+    if task in _ABLATION_DECAY:
+        settings += ["train.steps=4000", f"method.decay_every={_ABLATION_DECAY[task]}"]
+        rate = {"mdn": "learning_rate", "ebgan": "generator_learning_rate", "ebgan_mdn": "generator_learning_rate"}
+        if method in rate:
+            settings.append(f"hyper.{rate[method]}=0.001")
+    return run_spec(task, method, _ABLATION_SEEDS[task], *settings, *overrides, variant=variant)
+
+
+def swept(task: str, method: str, path: str, values: tuple, *overrides: str, variant: str = "") -> tuple[RunSpec, ...]:
+    """An `ablation` for each value of the setting ``path``, with the variant that a `SweepFigure` reads."""
+    start = f"{variant}," if variant else ""
+    name = path.rpartition(".")[2]
+    return tuple(
+        ablation(task, method, *overrides, f"{path}={value}", variant=f"{start}{name}={value}") for value in values
+    )

@@ -1,0 +1,241 @@
+"""Figures of a published sweep, drawn from its ``members.csv`` and ``curves.csv`` alone; `configs.base` says what may be asked for."""
+
+import csv
+import io
+import math
+import pathlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ebgan_mdn_jax import plotting
+from ebgan_mdn_jax.evaluation import statistics
+from ebgan_mdn_jax.tasks import TASKS
+from ebgan_mdn_jax.types import InputError, require
+from experiments.configs.base import CurvesFigure, FigureSpec, ScatterFigure, SweepFigure
+from experiments.report import load_curves
+from experiments.summary import MEMBER_COLUMNS, Run, folds, group, label, run_variant
+from experiments.tables import kind
+
+CURVE_COLUMNS = (
+    *("task", "run", "method", "hyper", "field", "step"),
+    *("num_seeds", "mean", "low", "high", "roughness"),
+)
+POINTS = 50  # of a published training curve
+_DPI = 90
+
+
+class Member(NamedTuple):
+    """A line of a task at one seed: its settings as text, and its metrics by name, NaN where not finite."""
+
+    task: str
+    method: str
+    seed: int
+    settings: dict[str, str]
+    metrics: dict[str, float]
+
+
+def read_members(path: pathlib.Path) -> list[Member]:
+    """The members of a ``members.csv``."""
+    members = {}
+    with path.open(newline="") as file:
+        for line in csv.DictReader(file):
+            task, run, method, seed, hyper = (line[name] for name in MEMBER_COLUMNS[:5])
+            key = (task, run, method, seed, hyper)
+            if key not in members:
+                members[key] = Member(task, method, int(seed), settings_of(task, method, run, hyper), {})
+            members[key].metrics[line["metric"]] = float(line["value"] or "nan")
+    return list(members.values())
+
+
+def settings_of(task: str, method: str, run: str, hyper: str) -> dict[str, str]:
+    """Name and value of what the run's variant and the hyperparameters say; a plain word, such as "logit", is a name without a value."""
+    parts = [*run_variant(task, method, run).split(","), *hyper.split(", ")]
+    return {name: value for name, _, value in (part.partition("=") for part in parts if part)}
+
+
+def effective_components(member: Member) -> float:
+    """``exp`` of the mean entropy of the mixture weights: how many components share the work."""
+    return math.exp(member.metrics["training/weight_entropy"])
+
+
+def bic(member: Member) -> float:
+    """Bayesian information criterion over K, up to a constant, in nats: ``2 n NLL + p log n`` of the n training rows.
+
+    Of the p parameters only those of the outputs count, 65 for each of the K (Da + 2) that an isotropic mixture has after 64 hidden units;
+    the rest does not depend on K. The likelihood is that of the last interval of training.
+    """
+    task = TASKS[member.task]
+    num_outputs = int(member.settings["num_components"]) * (task.spec.action_dim + 2)
+    rows = task.num_demonstrations
+    return 2 * rows * member.metrics["training/nll"] + 65 * num_outputs * math.log(rows)
+
+
+DERIVED: dict[str, Callable[[Member], float]] = {"effective_components": effective_components, "bic": bic}
+
+
+def value_of(member: Member, metric: str) -> float | None:
+    """A metric named in full or by its kind, or a derived one; None where the member has no such metric."""
+    if metric in DERIVED:
+        try:
+            return DERIVED[metric](member)
+        except KeyError:
+            return None
+    names = [metric, *(name for name in member.metrics if kind(name) == metric)]
+    return next((member.metrics[name] for name in names if name in member.metrics), None)
+
+
+def curve_fields(specs: Iterable[FigureSpec]) -> tuple[str, ...]:
+    """The infos whose training curves are drawn."""
+    return tuple(dict.fromkeys(name for spec in specs if isinstance(spec, CurvesFigure) for name in spec.fields))
+
+
+def curves_csv(runs: Sequence[Run], fields: Sequence[str]) -> str:
+    """``curves.csv``: per run, setting and field at most `POINTS` rows, each of a stretch of training that ends at its step.
+
+    ``mean, low, high`` are over seeds (of those still finite, ``num_seeds``) of a seed's mean over the stretch; ``roughness`` is the mean
+    over seeds of the mean absolute change from one logged interval to the next.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(CURVE_COLUMNS)
+    for run in runs:
+        results = run.results
+        steps, infos = load_curves(run)
+        stretches = np.array_split(np.arange(len(steps)), min(POINTS, len(steps)))
+        for setting in results["statistics"]:
+            members = group(results["members"], setting["hyper"])
+            names = (results["task"], run.path.name, results["method"], label(setting["hyper"]))
+            for field in (field for field in fields if field in infos):
+                values = infos[field][:, members]
+                change = np.abs(np.diff(values, axis=0, prepend=np.full((1, len(members)), np.nan)))
+                for rows in stretches:
+                    means = values[rows].mean(axis=0)
+                    finite = np.isfinite(means)
+                    moves = change[rows][:, finite]
+                    moves = moves[np.isfinite(moves)]
+                    numbers = [math.nan] * 3
+                    if finite.any():
+                        summary = statistics.summarize(means[finite], num_resamples=2_000)
+                        numbers = [summary[name] for name in ("mean", "low", "high")]
+                    numbers.append(moves.mean() if moves.size else math.nan)
+                    cells = ["" if math.isnan(number) else f"{number:.6g}" for number in numbers]
+                    writer.writerow([*names, field, steps[rows[-1]], finite.sum(), *cells])
+    return buffer.getvalue()
+
+
+def draw(spec: FigureSpec, folder: pathlib.Path) -> bytes:
+    """The PNG of one figure of the sweep published in ``folder``.
+
+    Raises:
+      InputError: if the published files have nothing that it could show.
+    """
+    if isinstance(spec, CurvesFigure):
+        panels, render = curve_panels(spec, folder / "curves.csv"), plotting.bands_figure
+    elif isinstance(spec, SweepFigure):
+        panels, render = sweep_panels(spec, read_members(folder / "members.csv")), plotting.bands_figure
+    else:
+        panels, render = scatter_panels(spec, read_members(folder / "members.csv")), plotting.scatter_figure
+    require(
+        panels,
+        f"{folder}: nothing to draw as figure {spec.name}; its config names metrics or settings that are not there",
+    )
+    return plotting.png(render(panels), _DPI, palette=True)
+
+
+def sweep_panels(spec: SweepFigure, members: Sequence[Member]) -> list[plotting.Panel]:
+    """Means and intervals over seeds at each value of the setting; not finite where a member diverged."""
+    panels = []
+    for task in _tasks(spec, (member.task for member in members)):
+        of_task = [member for member in members if member.task == task]
+        for metric in spec.metrics:
+            lines = {}
+            for member in of_task:
+                settings, value = dict(member.settings), value_of(member, metric)
+                if value is not None and (spec.levels or spec.setting in settings):
+                    place = settings.pop(spec.setting, None)
+                    key = (_line_label(member.method, settings), place is None)
+                    of_place = lines.setdefault(key, {}).setdefault(None if place is None else _number(spec, place), [])
+                    of_place.append((member.seed, value))
+            bands = {name: _band(task, places) for (name, _), places in lines.items()}
+            if any(band.x is not None for band in bands.values()):
+                panels.append(plotting.Panel(task, spec.setting, axis_label(metric), bands, spec.log, ticks=True))
+    return panels
+
+
+def curve_panels(spec: CurvesFigure, path: pathlib.Path) -> list[plotting.Panel]:
+    """Means and intervals of training infos over steps, and beside each its roughness."""
+    require(path.is_file(), f"{path} does not exist: publish the sweep again, so that figure {spec.name} can be drawn")
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    panels = []
+    for task in _tasks(spec, (row["task"] for row in rows)):
+        for field in spec.fields:
+            lines: dict[str, list] = {}
+            for row in rows:
+                if (row["task"], row["field"]) == (task, field):
+                    settings = settings_of(task, row["method"], row["run"], row["hyper"])
+                    numbers = [float(row[name] or "nan") for name in ("step", "mean", "low", "high", "roughness")]
+                    lines.setdefault(_line_label(row["method"], settings), []).append(numbers)
+            arrays = {name: np.array(numbers).T for name, numbers in lines.items()}
+            if arrays:
+                curves = {name: plotting.Band(*values[:4]) for name, values in arrays.items()}
+                rough = {name: plotting.Band(v[0], v[4], v[4], v[4]) for name, v in arrays.items()}
+                panels.append(plotting.Panel(task, "training step", field, curves))
+                panels.append(plotting.Panel(task, "training step", f"roughness of {field}", rough))
+    return panels
+
+
+def scatter_panels(spec: ScatterFigure, members: Sequence[Member]) -> list[plotting.Panel]:
+    """A point per member that has both metrics."""
+    panels = []
+    for task in _tasks(spec, (member.task for member in members)):
+        points: dict[str, list] = {}
+        for member in (member for member in members if member.task == task):
+            pair = value_of(member, spec.x), value_of(member, spec.y)
+            if None not in pair:
+                points.setdefault(_line_label(member.method, member.settings), []).append(pair)
+        lines = {name: tuple(np.array(pairs).T) for name, pairs in points.items()}
+        if lines:
+            panels.append(plotting.Panel(task, axis_label(spec.x), axis_label(spec.y), lines))
+    return panels
+
+
+def _tasks(spec: FigureSpec, present: Iterable[str]) -> list[str]:
+    return [task for task in dict.fromkeys(present) if not spec.tasks or task in spec.tasks]
+
+
+def _line_label(method: str, settings: dict[str, str]) -> str:
+    words = ", ".join(f"{name}={value}" if value else name for name, value in settings.items())
+    return f"{method} ({words})" if words else method
+
+
+def axis_label(metric: str) -> str:
+    """A metric as an axis names it."""
+    return (
+        "training seconds per member"
+        if metric == "training/seconds"
+        else metric.removeprefix("training/").replace("_", " ")
+    )
+
+
+def _number(spec: SweepFigure, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(
+            f"figure {spec.name}: {spec.setting}={text} is no number, so it has no place on the axis"
+        ) from None
+
+
+def _band(task: str, places: dict[float | None, list[tuple[int, float]]]) -> plotting.Band:
+    """A line over the places of a setting; a level for the one place None."""
+    order = [None] if None in places else sorted(places)
+    numbers = []
+    for place in order:
+        seeds, values = zip(*places[place], strict=True)
+        summary = statistics.summarize(values, folds(task, seeds))
+        low, high = (summary["mean"] if len(values) == 1 else summary[name] for name in ("low", "high"))
+        numbers.append((summary["mean"], low, high))
+    return plotting.Band(None if order == [None] else np.array(order), *np.array(numbers).T)
