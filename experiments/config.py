@@ -23,6 +23,7 @@ INFERENCE = (
     "method.num_candidates",
     "method.candidates",
     "method.reweight",
+    "method.reweight_clip",
     "method.refine_steps",
     "method.refine_step_size",
     "method.num_iterations",

@@ -122,3 +122,20 @@ def test_shapes_must_agree():
         selection.importance_resample(jax.random.key(0), candidates, jnp.zeros((3, 3)))
     with pytest.raises(AssertionError):
         selection.info_nce_proposal(jnp.zeros((4, 3)), jnp.zeros((4, 1)), 3, 1.0)
+
+
+@pytest.mark.parametrize("clip", [-1.0, -0.5, 0.3, np.inf])
+def test_clipped_reweighting_is_the_product_with_bounded_ratios(clip):
+    rng = np.random.default_rng(0)
+    weights = rng.dirichlet(np.ones(6), size=4)
+    ratio = np.exp(2 * rng.normal(size=(4, 6)))
+    mean = np.sum(weights * ratio, -1, keepdims=True)
+    product = weights * np.minimum(ratio, np.exp(clip) * mean)
+    ours = selection.clipped_reweighting(jnp.log(weights), jnp.log(ratio), clip)
+    np.testing.assert_allclose(np.exp(ours), product / product.sum(-1, keepdims=True), rtol=1e-4)
+
+
+def test_clipped_reweighting_leaves_good_components_alone_and_takes_the_bad_one_out():
+    """Two good components with ratios that differ by noise keep their proportion; one that bridges them loses its weight."""
+    ours = selection.clipped_reweighting(jnp.log(jnp.asarray([0.6, 0.3, 0.1])), jnp.asarray([0.2, -0.2, -12.0]), -0.5)
+    np.testing.assert_allclose(np.exp(ours), [2 / 3, 1 / 3, 0.0], atol=1e-5)

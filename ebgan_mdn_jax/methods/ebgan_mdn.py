@@ -24,8 +24,10 @@ Where we differ from the paper and its code:
     good; "densest" keeps the candidate of highest ``exp(-E) r``, "resample" draws one by its importance weight ``exp(-E) r / q``.
     Candidates are draws of the whole mixture, among which the best is nearly always on the same mode, or of one component that was
     drawn by its weight (``candidates="component"``), so that all three keep the modes that the mixture found. ``refine_steps`` of
-    gradient descent can follow on the first two. ``reweight`` multiplies every component's weight by ``exp(-E) r / q`` at its mean:
-    still a mixture with a density, in which components that bridge two modes have lost their weight.
+    gradient descent can follow on the first two.
+  * ``reweight`` multiplies the weight of every component by ``w_k = exp(-E) r / q`` at its mean: still a mixture with a density, in
+    which components that bridge two modes have lost their weight. As energies are too noisy to say how much two modes weigh, ratios
+    are clipped: ``log(w_k / w)`` above ``reweight_clip``, with w the mean of ``w_k`` under the mixture's weights, count as that.
   * ``correct_proposal`` takes the proposal out of the logits in training, so that ``exp(-E)`` estimates the density itself.
   * negatives may be other rows' actions ("data"), or half of each ("mixed"); ``negatives_box`` widens or narrows the box of uniform ones.
   * ``critic="binary"`` trains the energy as the logit of a discriminator between data and draws, without negatives: a GAN's.
@@ -77,6 +79,7 @@ class Config:
     num_candidates: int = 32
     candidates: generators.Candidates = "mixture"
     reweight: bool = False
+    reweight_clip: float = -1.0
     refine_steps: int = 0
     refine_step_size: float = 1e-3
 
@@ -325,7 +328,8 @@ def make(
             return rows
         means = jnp.moveaxis(rows.means, -2, 0)
         log_ratio = log_density(params, obs, means) - mixtures.log_prob(rows, means, config.generator.family)
-        return rows._replace(log_weights=jax.nn.log_softmax(rows.log_weights + log_ratio.T))
+        log_weights = selection.clipped_reweighting(rows.log_weights, log_ratio.T, config.reweight_clip)
+        return rows._replace(log_weights=log_weights)
 
     def log_prob(params, obs, action):
         return mixtures.log_prob(mixture(params, obs), action, config.generator.family)

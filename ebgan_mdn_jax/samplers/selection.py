@@ -25,6 +25,18 @@ def importance_resample(key: PRNGKey, candidates: Array, log_weights: Array) -> 
     return _take(candidates, jax.random.categorical(key, log_weights, axis=0))
 
 
+def clipped_reweighting(log_weights: Array, log_ratio: Array, clip: float) -> Array:
+    """Normalised log weights ``[..., K]`` after multiplying by ratios, of which none counts more than ``exp(clip)`` times their mean.
+
+    The mean of ``exp(log_ratio) [..., K]`` is under ``log_weights [..., K]``. An infinite clip is importance weighting; a negative one
+    leaves the proportions of all but the components of low ratio as they are.
+    """
+    chex.assert_equal_shape([log_weights, log_ratio])
+    mean = jax.nn.logsumexp(log_weights + log_ratio, axis=-1, keepdims=True)
+    relative = log_ratio - jnp.broadcast_to(mean, log_ratio.shape)
+    return jax.nn.log_softmax(log_weights + jnp.minimum(relative, clip), axis=-1)
+
+
 def info_nce_proposal(log_uniform: Array, log_generator: Array, num_negatives: int, alpha: Array | float) -> Array:
     """``log r`` of the module docstring, from ``log u`` and ``log q`` of the same shape."""
     chex.assert_equal_shape([log_uniform, log_generator])
