@@ -80,7 +80,7 @@ def test_every_listed_path_can_be_set():
         ("method.negatives=all", "expected one of uniform, data, mixed"),
         ("method.generator.num_components=0", "needs at least 1"),
         ("method.generator.hidden=8,x", "expected a value of type int"),
-        ("method.sample_by=guess", "expected one of sample, mode, component_mean, rerank, resample"),
+        ("method.sample_by=guess", "expected one of sample, mode, component_mean, rerank, densest, resample"),
         ("evaluation.tolerance=-1", "needs a positive number"),
         ("evaluation.tolerance=nan", "expected a finite number"),
         ("hyper.energy_weight=heavy", "expected a value of type float"),

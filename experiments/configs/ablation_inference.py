@@ -3,10 +3,10 @@
 Command:  python -m experiments.sweep --config=ablation_inference
 Seeds:    16 on hyperbola, 6 on two_link
 Settings: `base.ablation`; the lowest energy of 4 to 256 candidates ("rerank"), of one component's ("candidates=component") or followed by 5
-          gradient steps ("refine_steps=5"), and one candidate by its importance weight ("resample").
+          gradient steps ("refine_steps=5"), the densest candidate ("densest"), and one by its importance weight ("resample").
 Expected: no published number; the paper throws the energy away. Reranking the whole mixture's draws gives precise actions of one mode, of a
           component's draws it keeps the modes.
-Run time: to be measured; training takes about 1 minute, and evaluation about 3 of one core, by the step times of `experiments.benchmarks`.
+Run time: to be measured; training takes about 1 minute, and evaluation about 4 of one core, by the step times of `experiments.benchmarks`.
 """
 
 from experiments.configs.base import SweepFigure, ablation, swept
@@ -15,6 +15,7 @@ _WAYS = {
     "rerank": ("method.sample_by=rerank",),
     "rerank,component": ("method.sample_by=rerank", "method.candidates=component"),
     "rerank,refine_steps=5": ("method.sample_by=rerank", "method.refine_steps=5"),
+    "densest": ("method.sample_by=densest",),
     "resample": ("method.sample_by=resample",),
 }
 
