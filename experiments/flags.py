@@ -27,7 +27,7 @@ PRESET = flags.DEFINE_enum(
     "preset",
     "default",
     list(typing.get_args(Preset)),
-    "Settings to begin with: the library's, or those of the paper's authors.",
+    "Settings to begin with: of the paper's authors, or the best found for all tasks (mdn, ebgan_mdn).",
 )
 SEEDS = flags.DEFINE_integer("seeds", 1, "How many seeds to train side by side.", lower_bound=1)
 FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "The first of them.", lower_bound=0)

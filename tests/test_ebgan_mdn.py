@@ -392,6 +392,19 @@ def test_each_step_draws_its_own_noise(stepper):
     assert float(later.positive_energy) == float(info.positive_energy)
 
 
+def test_the_energy_has_no_say_in_the_generator_until_the_warm_up_is_over(stepper):
+    method, step, state = stepper
+
+    def weights(index, **hyper):
+        moved, _ = step(state._replace(step=jnp.asarray(index)), BATCH, method.hyper._replace(warm_up=0.5, **hyper))
+        return moved.params.generator
+
+    for index in (0, 49):
+        jax.tree.map(np.testing.assert_array_equal, weights(index), weights(index, energy_weight=0.0))
+    with pytest.raises(AssertionError):
+        jax.tree.map(np.testing.assert_array_equal, weights(50), weights(50, energy_weight=0.0))
+
+
 def test_alpha_is_constant_within_an_epoch_of_steps(stepper):
     method, step, state = stepper
 
