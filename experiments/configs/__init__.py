@@ -16,13 +16,12 @@ from experiments.configs import (
     ablation_negative_kinds,
     ablation_negatives,
     ablation_noise,
-    functions,
     gaussian_grid,
     geyser,
     hyperbola,
     multivalued,
     quickstart,
-    two_link,
+    tuned,
 )
 from experiments.configs.base import FigureSpec, RunSpec
 
@@ -32,8 +31,7 @@ CONFIGS: dict[str, tuple[RunSpec, ...]] = {
     "multivalued": multivalued.RUNS,
     "gaussian_grid": gaussian_grid.RUNS,
     "geyser": geyser.RUNS,
-    "functions": functions.RUNS,
-    "two_link": two_link.RUNS,
+    "tuned": tuned.RUNS,
     "ablation_generator": ablation_generator.RUNS,
     "ablation_critic": ablation_critic.RUNS,
     "ablation_negatives": ablation_negatives.RUNS,
