@@ -1,15 +1,16 @@
 """Runs compared with each other: how often one is better than a baseline, profiles over seeds, aggregates over tasks.
 
-All of it needs the values of single members, so it is worked out from runs and not from ``table.csv``.
+All of it needs the values of single members, so it is worked out from runs or from ``members.csv``, and not from ``table.csv``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from ebgan_mdn_jax.evaluation import statistics
 from ebgan_mdn_jax.plotting import Profile
+from ebgan_mdn_jax.tasks import TASKS
 from ebgan_mdn_jax.types import require
 from experiments.summary import STATISTICS, Row, Run, folds, group, label, line_name, run_variant
 from experiments.tables import Cell, Table, direction, header, in_order, kind, make_table
@@ -44,6 +45,24 @@ def lines_of(runs: Sequence[Run]) -> list[Line]:
             seeds = [results["members"][i]["seed"] for i in members]
             metrics = {metric: np.array(v, np.float64)[members] for metric, v in results["metrics"].items()}
             lines.append(Line(task, method, run.path.name, hyper, name, seeds, metrics))
+    return lines
+
+
+def lines_of_csv(rows: Iterable[dict[str, str]]) -> list[Line]:
+    """The lines of a published ``members.csv``, from its rows as `csv.DictReader` gives them."""
+    found: dict[tuple, dict[str, dict[int, float]]] = {}
+    for row in rows:
+        if not row["metric"].startswith("training/"):
+            values = found.setdefault((row["task"], row["method"], row["run"], row["hyper"]), {})
+            values.setdefault(row["metric"], {})[int(row["seed"])] = float(row["value"] or "nan")
+    runs = dict.fromkeys((task, method, run) for task, method, run, _ in found)
+    methods = [(task, method) for task, method, _ in runs]
+    lines = []
+    for (task, method, run, hyper), metrics in found.items():
+        seeds = list(next(iter(metrics.values())))
+        name = line_name(task, method, run, hyper, methods.count((task, method)) > 1)
+        values = {metric: np.array([of_seed[seed] for seed in seeds]) for metric, of_seed in metrics.items()}
+        lines.append(Line(task, method, run, hyper, name, seeds, values))
     return lines
 
 
@@ -82,6 +101,40 @@ def improvement_table(lines: Sequence[Line], baseline: str) -> Table:
         f"lies above 1/2, with at least {_FEWEST} pairs. \u2013: the method has no such metric."
     )
     return Table(reference.task, header(metrics), rows, caption, [])
+
+
+def primary_metric(task: str, metrics: Iterable[str]) -> str:
+    """The one of ``metrics`` that methods are compared by on ``task``, chosen before any was run (`Task.primary`).
+
+    Raises:
+      InputError: if it is not among them.
+    """
+    primary, metrics = TASKS[task].primary, list(metrics)
+    found = [metric for metric in metrics if primary in (metric, kind(metric))]
+    require(found, f"{task}: no {primary} among {', '.join(metrics)}; evaluate the runs again")
+    return found[0]
+
+
+def primary_rows(lines: Sequence[Line], baseline: str) -> list[list[str]]:
+    """On each task's primary metric, every line's mean and how often it beats the baseline: ``[task, metric, line, mean, probability]``."""
+    rows = []
+    for task in dict.fromkeys(line.task for line in lines):
+        of_task = [line for line in lines if line.task == task]
+        reference = _find(of_task, baseline)
+        metric = primary_metric(task, reference.metrics)
+        for line in of_task:
+            mean = statistics.summarize(line.metrics[metric], folds(task, line.seeds))
+            cell = Cell("\u2013", "", "", False) if line is reference else _improvement(line, reference, metric)
+            rows.append(
+                [
+                    task,
+                    header([metric])[1],
+                    line.name,
+                    f"{mean['mean']:.4g} [{mean['low']:.4g}, {mean['high']:.4g}]",
+                    f"**{cell.value}** {cell.interval}" if cell.best else f"{cell.value} {cell.interval}".strip(),
+                ]
+            )
+    return rows
 
 
 def aggregate_table(lines: Sequence[Line]) -> Table | None:

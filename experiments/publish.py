@@ -19,7 +19,8 @@ import numpy as np
 from ebgan_mdn_jax.evaluation import statistics
 from ebgan_mdn_jax.types import require
 from experiments import figures, flags
-from experiments.configs import CONFIGS, FIGURES
+from experiments.comparisons import lines_of_csv, primary_rows
+from experiments.configs import BASELINES, CONFIGS, FIGURES
 from experiments.summary import CEILING, STATISTICS, Row, folds, load_runs, read_rows, rows_csv
 from experiments.tables import markdown_table, markdown_tables
 from experiments.workdir import read_json, write_text
@@ -144,7 +145,8 @@ def block(name: str, results: str) -> str:
     folder = RESULTS / name
     launch = read_json(folder / "provenance.json")["launches"][0]
     rows = read_rows(folder / "table.csv")
-    parts = [markdown_tables(rows)]
+    parts = [primary(folder, BASELINES[name])] if name in BASELINES else []
+    parts.append(markdown_tables(rows))
     if (folder / "reference.csv").is_file():
         parts.append(comparison(folder / "reference.csv", rows))
     parts += [f"![{spec.name}]({results}/{name}/figures/{spec.name}.png)\n" for spec in FIGURES.get(name, ())]
@@ -155,6 +157,18 @@ def block(name: str, results: str) -> str:
         f"[summary]({results}/{name}/table.csv), [every seed]({results}/{name}/members.csv)."
     )
     return "\n".join(parts) + "\n"
+
+
+def primary(folder: pathlib.Path, baseline: str) -> str:
+    """Every line on its task's primary metric, against the baseline's members of the same seeds."""
+    with (folder / "members.csv").open(newline="") as file:
+        rows = primary_rows(lines_of_csv(csv.DictReader(file)), baseline)
+    columns = ["task", "primary metric", "method", "mean", f"better than {baseline}"]
+    caption = (
+        "Mean [95 % bootstrap interval]; probability that a member is better than the one of "
+        f"{baseline} with the same seed [interval over pairs], a tie counting 1/2. Bold: the interval lies above 1/2."
+    )
+    return f"{markdown_table(columns, rows)}\n\n{caption}\n"
 
 
 def comparison(path: pathlib.Path, rows: list[Row]) -> str:

@@ -1,5 +1,7 @@
 """Probability of improvement, aggregates and profiles from finished runs, with the numbers of hand-made seeds."""
 
+import csv
+import io
 import shutil
 
 import numpy as np
@@ -167,3 +169,24 @@ def test_one_seed_has_no_profile(tmp_path):
     write_run(tmp_path / "a", metrics={"kl": [1.0]}, seeds=1)
     write_run(tmp_path / "b", "gaussian_grid", metrics={"w1": [1.0]}, seeds=1, arrays=plane_arrays())
     assert "Performance profiles" not in report.report(tmp_path).read_text()
+
+
+def test_primary_metric_against_the_baseline_from_published_members(tmp_path):
+    for method, shift in (("mdn", 0.0), ("ebgan_mdn", -0.1)):
+        metrics = {"w1": np.arange(6.0) + shift, "kl": np.ones(6)}
+        write_run(tmp_path / f"lines-{method}", "lines", method, metrics=metrics, seeds=6)
+    runs, _ = summary.load_runs(tmp_path)
+    published = comparisons.lines_of_csv(csv.DictReader(io.StringIO(summary.members_csv(runs))))
+    rows = comparisons.primary_rows(published, "mdn")
+    assert rows == comparisons.primary_rows(comparisons.lines_of(runs), "mdn")
+    cells = {row[2]: row for row in rows}
+    assert cells["mdn"][:2] == ["lines", "w1 \u2193"] and cells["mdn"][4] == "\u2013"
+    assert cells["ebgan_mdn"][3].startswith("2.4 [") and cells["ebgan_mdn"][4] == "**1.00** [1.00, 1.00]"
+
+
+def test_every_task_has_its_primary_metric():
+    """Of the two_link arm a setting of one metric, of the others the metric itself."""
+    assert comparisons.primary_metric("two_link", ["success@0.3", "success@0.1"]) == "success@0.1"
+    assert comparisons.primary_metric("gaussian_grid", ["w1", "coverage@S=10,tau=0.1"]) == "coverage@S=10,tau=0.1"
+    with pytest.raises(InputError, match="lines: no w1 among kl"):
+        comparisons.primary_metric("lines", ["kl"])

@@ -23,10 +23,14 @@ def make(**fields):
     # Compiled as a whole: op by op, a cold run takes several times as long.
     compiled = {
         name: jax.jit(getattr(generator, name))
-        for name in ("init", "mixture", "row_mixture", "row_sample", "row_sample_components", "log_prob")
+        for name in ("init", "mixture", "row_mixture", "row_sample_components", "log_prob")
         if getattr(generator, name) is not None
     }
-    generator = generator._replace(**compiled, draw=jax.jit(generator.draw, static_argnums=(3, 5)))
+    generator = generator._replace(
+        **compiled,
+        row_sample=jax.jit(generator.row_sample, static_argnums=2),
+        draw=jax.jit(generator.draw, static_argnums=(3, 5)),
+    )
     return generator, generator.init(jax.random.key(0)), jnp.linspace(-1.0, 1.0, B)[:, None]
 
 

@@ -65,3 +65,6 @@ FIGURES: dict[str, tuple[FigureSpec, ...]] = {
     "ablation_demonstrations": ablation_demonstrations.FIGURES,
     "ablation_inference": ablation_inference.FIGURES,
 }
+
+# The line that a published sweep compares all others with, on each task's primary metric.
+BASELINES: dict[str, str] = {"tuned": "mdn"}
