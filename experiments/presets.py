@@ -12,6 +12,7 @@ functions, the two-link arm's for other arms, the multi-route EBGAN's for EBGAN-
 from collections.abc import Callable
 from typing import Literal, get_args
 
+from ebgan_mdn_jax.tasks import TASKS
 from ebgan_mdn_jax.types import require
 
 Preset = Literal["default", "paper", "tuned"]
@@ -38,19 +39,25 @@ def _is_arm(task: str) -> bool:
     return task.startswith(("two_link", "three_link", "ur5", "ur10"))
 
 
-def _steps(task: str, epochs: int = 100) -> str:
-    """Steps of 32 rows; the authors' 2,000 targets of the arm are 99 minibatches, as they give two rows where they can be reached."""
-    if task == "gaussian_grid":
-        return "train.steps=15350"
-    if task == "multi_route":
-        return f"train.steps={244 * epochs}"
-    return f"train.steps={(99 if _is_arm(task) else 16) * epochs}"
+def _is_route(task: str) -> bool:
+    return task.startswith("multi_route")
 
 
-def _components(task: str) -> str:
+def _steps(task: str, epochs: int, batch_size: int = 32) -> str:
+    rows, folds = TASKS[task].num_demonstrations, TASKS[task].num_folds
+    rows -= rows // folds + 1 if folds > 1 else 0  # the held-out fold
+    return f"train.steps={epochs * -(-rows // batch_size)}"
+
+
+def _epochs(task: str) -> int:
+    return 50 if task == "gaussian_grid" else 100
+
+
+def _components(task: str) -> int:
+    """Modes of the functions; 8 solutions of a UR arm; 2 elbows of a planar one, the K of the authors' checkpoints (their script: 10)."""
     if task.startswith("ur"):
-        return "8"
-    return str(_MODES.get(task, 2 if _is_arm(task) else 10))
+        return 8
+    return _MODES.get(task, 2 if _is_arm(task) else 10)
 
 
 def _mixture(task: str) -> tuple[str, ...]:
@@ -62,22 +69,23 @@ def _mixture(task: str) -> tuple[str, ...]:
 
 def _explicit_bc(task: str) -> tuple[str, ...]:
     arm = ("method.decay_every=30", "hyper.learning_rate_decay=0.1")
-    return (_steps(task), *(arm if _is_arm(task) else ("method.decay_every=20",)))
+    return (_steps(task, _epochs(task)), *(arm if _is_arm(task) else ("method.decay_every=20",)))
 
 
 def _mdn(task: str) -> tuple[str, ...]:
     arm = ("hyper.learning_rate=0.001", "method.decay_every=30", "hyper.learning_rate_decay=0.1")
     other = ("hyper.learning_rate=0.0005", "method.decay_every=20")
-    return (_steps(task), *_mixture(task), *(arm if _is_arm(task) else other))
+    return (_steps(task, _epochs(task)), *_mixture(task), *(arm if _is_arm(task) else other))
 
 
 def _adversarial(task: str) -> tuple[str, ...]:
-    """What EBGAN and EBGAN-MDN share."""
-    route = task.startswith("multi_route")
+    """What EBGAN and EBGAN-MDN share; the routes have no schedule."""
+    route = _is_route(task)
     return (
-        _steps(task),
+        _steps(task, _epochs(task)),
         f"method.energy_steps={2 if route else 5}",
         "method.decay_every=20",
+        f"hyper.learning_rate_decay={1 if route else 0.5}",
         "hyper.energy_learning_rate=0.001",
     )
 
@@ -94,7 +102,7 @@ def _ebgan(task: str) -> tuple[str, ...]:
 
 
 def _ebgan_mdn(task: str) -> tuple[str, ...]:
-    """Alpha = 1, and on the grid the falling alpha in logit form; N = 64 on arms, where the script's 256 gains nothing known."""
+    """Alpha is 1, and on the grid it falls, in logit form. N = 64 on arms (their script: 256), with which their code was measured."""
     arm, grid = _is_arm(task), task == "gaussian_grid"
     return (
         *_adversarial(task),
@@ -114,28 +122,32 @@ def _ebgan_mdn(task: str) -> tuple[str, ...]:
 
 
 def _cgan(task: str) -> tuple[str, ...]:
-    arm = _is_arm(task)
-    rows = 3142 if arm else 500
+    arm, route = _is_arm(task), _is_route(task)
+    rate = 0.0002 if arm else 0.001
     return (
-        f"train.steps={(300 if arm else 200) * -(-rows // 100)}",
+        _steps(task, 300 if arm else 200, batch_size=100),
         "train.batch_size=100",
-        f"method.discriminator_steps={20 if arm else 30}",
+        f"method.discriminator_steps={20 if arm else 10 if route else 30}",
         "method.penalty=none",
-        f"method.latent_dim={2 if arm else 0}",
-        f"hyper.generator_learning_rate={0.0002 if arm else 0.001}",
-        f"hyper.discriminator_learning_rate={0.0002 if arm else 0.001}",
+        f"method.latent_dim={2 if arm else 1 if task == 'gaussian_grid' else 0}",
+        f"hyper.generator_learning_rate={rate}",
+        f"hyper.discriminator_learning_rate={rate}",
         "hyper.learning_rate_decay=1",
     )
 
 
 def _ibc(task: str) -> tuple[str, ...]:
-    arm = _is_arm(task)
+    """The first noise of the search is 0.33 in units of the action; `ibc.Hyper.sigma` is in half extents of the box."""
+    arm, scalar = _is_arm(task), TASKS[task].spec.action_dim == 1
+    spec = TASKS[task].spec
+    half = 1.0 if TASKS[task].normalize else (spec.action_high[0] - spec.action_low[0]) / 2
     return (
-        _steps(task),
+        _steps(task, _epochs(task)),
         f"method.num_negatives={256 if arm else 64}",
-        f"method.num_iterations={3 if arm else 4}",
+        f"method.num_iterations={4 if scalar else 3}",
         "method.decay_every=20",
         "hyper.learning_rate=0.001",
+        f"hyper.sigma={0.33 / half:.4g}",
     )
 
 

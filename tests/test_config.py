@@ -140,3 +140,38 @@ def test_how_often_to_save_is_not_part_of_a_runs_identity():
     )
     assert one != other and configs.identity(one) == configs.identity(other)
     assert configs.identity(one)["train"]["steps"] == one["train"]["steps"]
+
+
+def test_a_preset_comes_before_the_overrides_and_is_checked():
+    config = configs.make_config("two_link", "ebgan_mdn", overrides=("method.num_negatives=8",), preset="paper")
+    assert (config.method.num_negatives, config.method.generator.num_components, config.train.steps) == (8, 2, 9_900)
+    assert config.hyper["energy_weight"] == (1.0,) and config.method.alpha_schedule == "constant"
+    grid = configs.make_config("gaussian_grid", "ebgan_mdn", preset="paper")
+    assert grid.train.steps == 50 * 307 and grid.method.alpha_form == "logit" and grid.method.generator.latent_dim == 1
+    with pytest.raises(InputError, match="--preset=tuned: there is none for cvae, but for mdn, ebgan_mdn"):
+        configs.make_config("lines", "cvae", preset="tuned")
+    with pytest.raises(InputError, match="unknown preset 'best': expected one of default, paper, tuned"):
+        configs.make_config("lines", "mdn", preset="best")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_paper_presets_fit_every_task(task):
+    """They are overrides that the method takes, and train the paper's number of epochs."""
+    for method in ("explicit_bc", "cgan", "ibc", "ebgan", "mdn", "ebgan_mdn"):
+        config = configs.make_config(task, method, preset="paper")
+        folds = TASKS[task].num_folds
+        rows = TASKS[task].num_demonstrations
+        rows = rows if folds == 1 else rows - -(-rows // folds)
+        epochs = config.train.steps / -(-rows // config.train.batch_size)
+        expected = (200, 300) if method == "cgan" else (50,) if task == "gaussian_grid" else (100,)
+        assert epochs in expected
+
+
+def test_tuned_presets_are_one_configuration_for_all_tasks():
+    for method in ("mdn", "ebgan_mdn"):
+        found = [configs.make_config(task, method, preset="tuned") for task in ("lines", "two_link", "gaussian_grid")]
+        assert len({(config.method, config.train, str(config.hyper)) for config in found}) == 1
+    generators = [
+        configs.make_config("lines", method, preset="tuned").method.generator for method in ("mdn", "ebgan_mdn")
+    ]
+    assert generators[0] == generators[1]

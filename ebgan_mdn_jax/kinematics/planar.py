@@ -31,8 +31,8 @@ def tip(angles: Array, lengths: Sequence[float]) -> Array:
 def inverse(target: Array, lengths: tuple[float, float]) -> tuple[Array, Array]:
     """Both solutions of a two-link arm.
 
-    ``theta_1`` is not wrapped: it lies in (-3 pi / 2, 3 pi / 2]. Where the target is out of reach, both solutions are the stretched (or
-    folded) arm that comes nearest.
+    ``theta_1`` is not wrapped: it lies in (-3 pi / 2, 3 pi / 2] if the second link is not the longer one, else in (-2 pi, 2 pi].
+    Where the target is out of reach, both solutions are the stretched (or folded) arm that comes nearest.
 
     Args:
       target: ``[..., 2]``.

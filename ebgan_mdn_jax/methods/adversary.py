@@ -55,11 +55,14 @@ def draw_pair(
 def alpha_at(epoch: Array, horizon: Horizon, config: Any, hyper: Any) -> Array:
     """Weight of the generator's draw in ``epoch``: ``max(alpha (1 - epoch / epochs), alpha_floor)``, or constant alpha.
 
+    An alpha that begins below the floor stays where it is.
+
     ``config.alpha_schedule`` says which; ``hyper`` has ``alpha`` and ``alpha_floor``.
     """
     if config.alpha_schedule == "constant":
         return jnp.asarray(hyper.alpha)
-    return jnp.maximum(hyper.alpha * (1.0 - epoch / horizon.num_epochs), hyper.alpha_floor)
+    floor = jnp.minimum(hyper.alpha, hyper.alpha_floor)
+    return jnp.maximum(hyper.alpha * (1.0 - epoch / horizon.num_epochs), floor)
 
 
 def descend_repeatedly(

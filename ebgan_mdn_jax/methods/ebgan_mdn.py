@@ -17,8 +17,9 @@ Where we differ from the paper and its code:
   * alpha multiplies the exponential ("weight"); the code multiplies the logit, which makes the energies drift (`losses.info_nce`).
     Default schedule: ``max(1 - epoch / epochs, 0.1)``.
   * the paper has ``h = 0``: its energy term pulls draws to the lowest energy and narrows the mixture. With ``h = 1`` it is the reverse
-    divergence ``KL(q || exp(-E) / Z)``, and both terms are least at the data's density. ``warm_up`` is the share of training for which
-    ``w = 0``.
+    divergence ``KL(q || exp(-E) / Z)``. Only with ``correct_proposal`` is that least at the data's density p; else ``exp(-E)`` is p / r,
+    with the generator in r, and the term widens the mixture. With a latent, q is the mixture of one z. ``warm_up`` is the share of
+    training for which ``w = 0``.
   * the paper throws the energy away after training. ``sample_by`` and ``act_by`` can use it: "rerank" keeps the candidate of lowest
     energy. As ``exp(-E)`` is the data's density over that of the proposal r (`samplers.selection`), it is flat where the generator is
     good; "densest" keeps the candidate of highest ``exp(-E) r``, "resample" draws one by its importance weight ``exp(-E) r / q``.
@@ -26,7 +27,8 @@ Where we differ from the paper and its code:
     drawn by its weight (``candidates="component"``), so that all three keep the modes that the mixture found. ``refine_steps`` of
     gradient descent can follow on the first two.
   * ``reweight`` multiplies the weight of every component by ``w_k = exp(-E) r / q`` at its mean: still a mixture with a density, in
-    which components that bridge two modes have lost their weight. As energies are too noisy to say how much two modes weigh, ratios
+    which components that bridge two modes have lost their weight. With ``alpha = 0`` r ends at the box of negatives, and so does all that
+    follows from it: it must then hold every action. As energies are too noisy to say how much two modes weigh, ratios
     are clipped: ``log(w_k / w)`` above ``reweight_clip``, with w the mean of ``w_k`` under the mixture's weights, count as that.
   * ``correct_proposal`` takes the proposal out of the logits in training, so that ``exp(-E)`` estimates the density itself.
   * negatives may be other rows' actions ("data"), or half of each ("mixed"); ``negatives_box`` widens or narrows the box of uniform ones.
@@ -95,6 +97,14 @@ class Config:
         require(self.negatives_box > 0, f"method.negatives_box={self.negatives_box}: needs a positive factor")
         require(self.refine_steps >= 0, f"method.refine_steps={self.refine_steps}: needs 0 (none) or more")
         require(self.refine_step_size > 0, f"method.refine_step_size={self.refine_step_size}: needs a positive size")
+        require(
+            self.refine_steps == 0 or {"rerank", "densest"} & {self.sample_by, self.act_by},
+            f"method.refine_steps={self.refine_steps} follow on rerank or densest: set method.sample_by or method.act_by to one of them",
+        )
+        require(
+            self.critic == "info_nce" or self.negatives == "uniform",
+            f"method.negatives={self.negatives}: the binary critic sees no negatives; leave it out",
+        )
         known = (
             self.critic == "info_nce"
             and self.negatives == "uniform"
@@ -149,8 +159,9 @@ class OptState(NamedTuple):
 
 
 class Info(NamedTuple):
-    """Logged means over rows; of the energy updates, means over the R of them. ``nll`` is in nats and network units.
+    """Logged means over rows; of the energy updates, means over the R of them.
 
+    ``nll`` is in nats and network units, ``generator_energy`` is ``E + h log q`` of draws.
     ``gradient_cosine`` and ``gradient_norm_ratio`` (weighted energy over likelihood) compare the generator's two gradients.
     """
 
@@ -294,12 +305,12 @@ def make(
             weights, batch, key_generator, scale_floor, axis_name
         )
         energy_weight = hyper.energy_weight * (state.step >= hyper.warm_up * horizon.num_steps)
-        energy_grads = jax.tree.map(lambda g: jnp.asarray(energy_weight, g.dtype) * g, energy_grads)
-        grads = jax.tree.map(jnp.add, energy_grads, nll_grads)
+        grads = jax.tree.map(lambda e, n: jnp.asarray(energy_weight, e.dtype) * e + n, energy_grads, nll_grads)
         weights, opt_state = descend(
             optimizer, grads, state.opt_state.generator, weights, hyper.generator_learning_rate * decay
         )
         cosine, ratio = _compare(energy_grads, nll_grads)
+        ratio = jnp.asarray(energy_weight, ratio.dtype) * ratio
         info = Info(energy_loss, positive_energy, negative_energy, generator_energy, nll, alpha, cosine, ratio, entropy)
         state = state._replace(
             params=Params(weights, energy_params, scale_floor, alpha),

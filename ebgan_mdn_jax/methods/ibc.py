@@ -11,7 +11,8 @@ one of lower energy gains. ``num_iterations=0`` draws from ``exp(-E)`` itself, s
 
 Sizes are those that EBGAN-MDN's authors compare with (arXiv 2510.07562): 3 x 64 ReLU, N = 64, 16,384 candidates, Adam 1e-3 with
 StepLR(20, 0.5). They iterate 4 times for 1-D actions and 3 times else, IBC 3 times. Where we differ from both: the final population is
-scored before one is chosen from it; boxes hold for each action dimension.
+scored before one is chosen from it; boxes hold for each action dimension, and ``sigma`` is in half extents of them, not in units of the
+action.
 """
 
 import dataclasses

@@ -150,7 +150,7 @@ def evaluate(
     }
     if policy.log_prob is not None:
         grid, volume = divergences.action_grid(spec, config.num_quadrature)
-        obs = heldout.obs[:_NUM_KL]
+        obs = heldout.obs[:: max(1, len(heldout.obs) // _NUM_KL)][:_NUM_KL]  # rows of a path follow each other
         actions = jnp.broadcast_to(grid[:, None], (grid.shape[0], *obs.shape))
         log_true = mixtures.log_prob(mixture(obs, probabilities), actions)
         metrics["kl"] = divergences.conditional_kl(log_true, policy.log_prob(obs, actions), volume)

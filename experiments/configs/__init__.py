@@ -21,7 +21,9 @@ from experiments.configs import (
     hyperbola,
     multivalued,
     quickstart,
+    separate,
     tuned,
+    tuned_routes,
 )
 from experiments.configs.base import FigureSpec, RunSpec
 
@@ -32,6 +34,8 @@ CONFIGS: dict[str, tuple[RunSpec, ...]] = {
     "gaussian_grid": gaussian_grid.RUNS,
     "geyser": geyser.RUNS,
     "tuned": tuned.RUNS,
+    "tuned_routes": tuned_routes.RUNS,
+    "separate": separate.RUNS,
     "ablation_generator": ablation_generator.RUNS,
     "ablation_critic": ablation_critic.RUNS,
     "ablation_negatives": ablation_negatives.RUNS,
@@ -67,4 +71,4 @@ FIGURES: dict[str, tuple[FigureSpec, ...]] = {
 }
 
 # The line that a published sweep compares all others with, on each task's primary metric.
-BASELINES: dict[str, str] = {"tuned": "mdn"}
+BASELINES: dict[str, str] = {"tuned": "mdn", "tuned_routes": "mdn", "separate": "ebgan_mdn"}

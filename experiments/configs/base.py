@@ -80,7 +80,7 @@ def ablation(task: str, method: str, *overrides: str, variant: str = "") -> RunS
     if method in ("ebgan", "ebgan_mdn"):
         settings.append("method.alpha_schedule=constant")
     if method == "cgan":
-        settings.append("method.discriminator_steps=5")
+        settings += ["method.discriminator_steps=5", "hyper.learning_rate_decay=0.5"]
     if task in _ABLATION_DECAY:
         settings += ["train.steps=4000", f"method.decay_every={_ABLATION_DECAY[task]}"]
         rate = {"mdn": "learning_rate", "ebgan": "generator_learning_rate", "ebgan_mdn": "generator_learning_rate"}
