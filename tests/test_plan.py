@@ -188,3 +188,12 @@ def test_members_per_step_halves_until_the_program_fits_the_memory(data_dir, mon
     assert chosen.num_padded % chosen.members_per_step == 0 and chosen.num_padded >= 12
     asked = make_config("hyperbola", "ebgan_mdn", 12, 0, [*wide, "train.members_per_step=12"])
     assert program.compile_program(program.build(asked, str(data_dir))).members_per_step == 12  # as the user says
+
+
+def test_a_preset_is_an_axis_of_the_grid():
+    """Each run starts from its preset, and the name tells them apart."""
+    runs = plan.expand((run_spec("two_link", "ebgan_mdn", 1),), ["preset=paper,tuned"], ["train.batch_size=16"])
+    assert list(runs) == ["two_link-ebgan_mdn-preset=paper", "two_link-ebgan_mdn-preset=tuned"]
+    paper, tuned = runs.values()
+    assert (paper.method.generator.num_components, tuned.method.generator.num_components) == (2, 64)
+    assert paper.train.batch_size == tuned.train.batch_size == 16

@@ -4,7 +4,9 @@ import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ebgan_mdn_jax.types import Spec, require
+import jax.numpy as jnp
+
+from ebgan_mdn_jax.types import Array, Batch, Spec, require
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,3 +51,11 @@ class Task(NamedTuple):
     num_folds: int = 1  # data come as this many train/held-out splits; seed i uses split i % num_folds
     primary: str = "w1"  # the metric that methods are compared by, chosen before any was run: its name, up to "@S=..."
     joints: Callable | None = None  # (action [..., Da]) -> [..., n + 1, 2]: what a figure draws of an arm with n links
+
+
+def heldout_nll(policy: Conditional, heldout: Batch, mask: Array) -> dict[str, Array]:
+    """The metric of that name: mean negative log-likelihood of the rows in ``mask [rows]``, nats per row; none without a density."""
+    if policy.log_prob is None:
+        return {}
+    nll = -policy.log_prob(heldout.obs, heldout.action)
+    return {"heldout_nll": jnp.sum(jnp.where(mask, nll, 0.0)) / jnp.sum(mask)}

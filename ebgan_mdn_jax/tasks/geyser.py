@@ -7,7 +7,7 @@ spike there, and its log-likelihood then measures the scale floor. Compare metho
 
 import jax.numpy as jnp
 
-from ebgan_mdn_jax.tasks.base import Conditional, EvaluationConfig, Task
+from ebgan_mdn_jax.tasks.base import Conditional, EvaluationConfig, Task, heldout_nll
 from ebgan_mdn_jax.types import Array, Batch, PRNGKey, Spec
 
 SHORT_BELOW = 3.0  # minutes: the gap between the two kinds of eruption
@@ -39,10 +39,7 @@ def evaluate(
     bins = zip(WAITING_BINS[:-1], WAITING_BINS[1:], strict=True)
     metrics = {f"short_share[{low:g},{high:g})": model[i] for i, (low, high) in enumerate(bins)}
     metrics["short_share_error"] = jnp.nanmean(jnp.abs(model - data))
-    if policy.log_prob is not None:
-        nll = -policy.log_prob(heldout.obs, heldout.action)
-        metrics["heldout_nll"] = jnp.sum(jnp.where(mask, nll, 0.0)) / jnp.sum(mask)
-    return metrics
+    return metrics | heldout_nll(policy, heldout, mask)
 
 
 GEYSER = Task(

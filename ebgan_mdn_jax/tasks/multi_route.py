@@ -20,7 +20,7 @@ import numpy as np
 from ebgan_mdn_jax import mixture as mixtures
 from ebgan_mdn_jax.envs import multi_route as env
 from ebgan_mdn_jax.evaluation import divergences
-from ebgan_mdn_jax.tasks.base import Conditional, EvaluationConfig, Task
+from ebgan_mdn_jax.tasks.base import Conditional, EvaluationConfig, Task, heldout_nll
 from ebgan_mdn_jax.types import Array, Batch, PRNGKey, Spec, require
 
 NOISE = 0.25
@@ -154,8 +154,7 @@ def evaluate(
         actions = jnp.broadcast_to(grid[:, None], (grid.shape[0], *obs.shape))
         log_true = mixtures.log_prob(mixture(obs, probabilities), actions)
         metrics["kl"] = divergences.conditional_kl(log_true, policy.log_prob(obs, actions), volume)
-        nll = -policy.log_prob(heldout.obs, heldout.action)
-        metrics["heldout_nll"] = jnp.sum(jnp.where(mask, nll, 0.0)) / jnp.sum(mask)
+        metrics |= heldout_nll(policy, heldout, mask)
     return metrics
 
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from ebgan_mdn_jax import mixture as mixtures
 from ebgan_mdn_jax.evaluation import coverage, divergences
-from ebgan_mdn_jax.tasks.base import Conditional, EvaluationConfig, Task
+from ebgan_mdn_jax.tasks.base import Conditional, EvaluationConfig, Task, heldout_nll
 from ebgan_mdn_jax.types import Array, Batch, PRNGKey, Spec
 
 NOISE = 0.02
@@ -168,8 +168,7 @@ def evaluate(
         metrics["w1"] = divergences.wasserstein_1d(draws[..., 0], grid[:, 0], log_true)
     if policy.log_prob is not None:
         metrics["kl"] = divergences.conditional_kl(log_true, policy.log_prob(obs, actions), volume)
-        nll = -policy.log_prob(heldout.obs, heldout.action)
-        metrics["heldout_nll"] = jnp.sum(jnp.where(mask, nll, 0.0)) / jnp.sum(mask)
+        metrics |= heldout_nll(policy, heldout, mask)
     if policy.energy is not None:
         slope = jax.grad(lambda actions: jnp.sum(policy.energy(obs, actions)))(actions)
         off = 3 * noise

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from ebgan_mdn_jax.evaluation import reaching
 from ebgan_mdn_jax.kinematics import planar
-from ebgan_mdn_jax.tasks.base import Conditional, EvaluationConfig, Task
+from ebgan_mdn_jax.tasks.base import Conditional, EvaluationConfig, Task, heldout_nll
 from ebgan_mdn_jax.types import Array, Batch, PRNGKey, Spec
 
 LENGTHS = (2.0, 2.0, 2.0)
@@ -123,10 +123,7 @@ def evaluate(
     share = jnp.sum(hit & feasible, axis=0) / jnp.where(count > 0, count, jnp.nan)
     coverage = 100.0 * jnp.nanmean(share)
     metrics[f"manifold_coverage@S={config.num_samples},tau={config.tolerance:g}"] = coverage
-    if policy.log_prob is not None:
-        nll = -policy.log_prob(heldout.obs, heldout.action)
-        metrics["heldout_nll"] = jnp.sum(jnp.where(mask, nll, 0.0)) / jnp.sum(mask)
-    return metrics
+    return metrics | heldout_nll(policy, heldout, mask)
 
 
 THREE_LINK = Task(

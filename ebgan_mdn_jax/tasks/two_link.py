@@ -25,7 +25,7 @@ import optax
 
 from ebgan_mdn_jax.evaluation import reaching
 from ebgan_mdn_jax.kinematics import planar
-from ebgan_mdn_jax.tasks.base import Conditional, EvaluationConfig, Task
+from ebgan_mdn_jax.tasks.base import Conditional, EvaluationConfig, Task, heldout_nll
 from ebgan_mdn_jax.types import Array, Batch, PRNGKey, Spec
 
 Labels = Literal["analytic", "gradient", "incremental"]
@@ -136,10 +136,7 @@ def evaluate(
     metrics[f"both_elbows@S={config.num_samples},tau={config.tolerance:g}"] = both
     square = square_targets(target_key, config.num_inputs)
     metrics["success_square@0.3"] = reaching.success(tries(key_square, square, config.num_draws)[0], 0.3)
-    if policy.log_prob is not None:
-        nll = -policy.log_prob(heldout.obs, heldout.action)
-        metrics["heldout_nll"] = jnp.sum(jnp.where(mask, nll, 0.0)) / jnp.sum(mask)
-    return metrics
+    return metrics | heldout_nll(policy, heldout, mask)
 
 
 def make(labels: Labels = "analytic", angles: Angles = "raw", targets: Targets = "square") -> Task:

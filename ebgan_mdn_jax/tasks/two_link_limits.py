@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from ebgan_mdn_jax.evaluation import reaching
 from ebgan_mdn_jax.kinematics import planar
-from ebgan_mdn_jax.tasks.base import Conditional, EvaluationConfig, Task
+from ebgan_mdn_jax.tasks.base import Conditional, EvaluationConfig, Task, heldout_nll
 from ebgan_mdn_jax.tasks.two_link import LENGTHS, REACH
 from ebgan_mdn_jax.types import Array, Batch, PRNGKey, Spec
 
@@ -99,10 +99,7 @@ def evaluate(
     setting = f"S={config.num_samples},tau={config.tolerance:g}"
     metrics[f"all_solutions@{setting}"] = reaching.all_reached(hit, exists)
     metrics[f"all_solutions_of_2@{setting}"] = reaching.all_reached(hit, two)
-    if policy.log_prob is not None:
-        nll = -policy.log_prob(heldout.obs, heldout.action)
-        metrics["heldout_nll"] = jnp.sum(jnp.where(mask, nll, 0.0)) / jnp.sum(mask)
-    return metrics
+    return metrics | heldout_nll(policy, heldout, mask)
 
 
 # No answer's tip is lower than theta = (0, -pi / 2) brings it.

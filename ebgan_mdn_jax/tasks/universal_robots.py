@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from ebgan_mdn_jax.kinematics import universal_robots as arms
-from ebgan_mdn_jax.tasks.base import Conditional, EvaluationConfig, Task
+from ebgan_mdn_jax.tasks.base import Conditional, EvaluationConfig, Task, heldout_nll
 from ebgan_mdn_jax.types import Array, Batch, PRNGKey, Spec
 
 NUM_TARGETS = 2_000  # that the default number of demonstrations holds, on average
@@ -119,10 +119,7 @@ def evaluate(
         "orientation_error": jnp.median(angle),
         f"solutions@S={config.num_samples},tau={1000 * config.tolerance:g}mm": found,
     }
-    if policy.log_prob is not None:
-        nll = -policy.log_prob(heldout.obs, heldout.action)
-        metrics["heldout_nll"] = jnp.sum(jnp.where(mask, nll, 0.0)) / jnp.sum(mask)
-    return metrics
+    return metrics | heldout_nll(policy, heldout, mask)
 
 
 def make(arm: arms.Arm, any_pose: bool = False, sincos: bool = False) -> Task:
