@@ -7,7 +7,7 @@ has to serve two modes; 5,000 steps with the learning rate halved four times; an
 "paper" is what the EBGAN-MDN authors' code sets (arXiv 2510.07562; scripts and notebooks of its repository, which differ here and there:
 the final benchmark where it survives). Where they give none for a task, the nearest one they have stands in: the hyperbola's for the other
 functions, the two-link arm's for other arms, the multi-route EBGAN's for EBGAN-MDN there. Energies on arms see 64 negatives (their
-scripts: 256), and the four times as many rows of the UR arms a quarter of the epochs, so that no run has more than 50,000 energy updates.
+scripts: 256), and the UR arms and the routes, with more rows, have a quarter of the epochs: no run is longer than those of the planar arm.
 The baselines that the paper lacks train as long as its others, the nearest neighbours for one epoch, which reads all rows.
 """
 
@@ -45,6 +45,10 @@ def _is_route(task: str) -> bool:
     return task.startswith("multi_route")
 
 
+def _is_long(task: str) -> bool:
+    return _is_route(task) or task.startswith(("ur5", "ur10"))
+
+
 def _steps(task: str, epochs: int, batch_size: int = 32) -> str:
     rows, folds = TASKS[task].num_demonstrations, TASKS[task].num_folds
     rows -= rows // folds + 1 if folds > 1 else 0  # the held-out fold
@@ -53,12 +57,12 @@ def _steps(task: str, epochs: int, batch_size: int = 32) -> str:
 
 def _epochs(task: str, of_100: int = 100) -> int:
     """Epochs on ``task`` of what the authors give as ``of_100`` on a task with 100 epochs."""
-    share = 0.5 if task == "gaussian_grid" else 0.25 if task.startswith("ur") else 1
+    share = 0.5 if task == "gaussian_grid" else 0.25 if _is_long(task) else 1
     return max(1, round(share * of_100))
 
 
 def _decay_every(task: str, epochs: int = 20) -> str:
-    return f"method.decay_every={_epochs(task, epochs) if task.startswith('ur') else epochs}"
+    return f"method.decay_every={_epochs(task, epochs) if _is_long(task) else epochs}"
 
 
 def _components(task: str) -> int:

@@ -163,7 +163,7 @@ def test_paper_presets_fit_every_task(task):
         rows = TASKS[task].num_demonstrations
         rows = rows if folds == 1 else rows - -(-rows // folds)
         epochs = config.train.steps / -(-rows // config.train.batch_size)
-        share = 0.5 if task == "gaussian_grid" else 0.25 if task.startswith("ur") else 1
+        share = 0.5 if task == "gaussian_grid" else 0.25 if task.startswith(("ur", "multi_route")) else 1
         paper = 300 if task.startswith(("two", "three", "ur")) else 200
         expected = {"cgan": share * paper, "nearest_neighbour": 1}.get(method, share * 100)
         assert epochs == expected
