@@ -7,7 +7,7 @@ has to serve two modes; 5,000 steps with the learning rate halved four times; an
 "paper" is what the EBGAN-MDN authors' code sets (arXiv 2510.07562; scripts and notebooks of its repository, which differ here and there:
 the final benchmark where it survives). Where they give none for a task, the nearest one they have stands in: the hyperbola's for the other
 functions, the two-link arm's for other arms, the multi-route EBGAN's for EBGAN-MDN there. Energies on arms see 64 negatives (their
-scripts: 256), and the UR arms and the routes, with more rows, have a quarter of the epochs: no run is longer than those of the planar arm.
+scripts: 256), and the UR arms and the routes, with more rows, have a quarter of the epochs, about the steps of the planar arm.
 The baselines that the paper lacks train as long as its others, the nearest neighbours for one epoch, which reads all rows.
 """
 

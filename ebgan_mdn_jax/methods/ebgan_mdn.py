@@ -20,16 +20,7 @@ Where we differ from the paper and its code:
     divergence ``KL(q || exp(-E) / Z)``. Only with ``correct_proposal`` is that least at the data's density p; else ``exp(-E)`` is p / r,
     with the generator in r, and the term widens the mixture. With a latent, q is the mixture of one z. ``warm_up`` is the share of
     training for which ``w = 0``.
-  * the paper throws the energy away after training. ``sample_by`` and ``act_by`` can use it: "rerank" keeps the candidate of lowest
-    energy. As ``exp(-E)`` is the data's density over that of the proposal r (`samplers.selection`), it is flat where the generator is
-    good; "densest" keeps the candidate of highest ``exp(-E) r``, "resample" draws one by its importance weight ``exp(-E) r / q``.
-    Candidates are draws of the whole mixture, among which the best is nearly always on the same mode, or of one component that was
-    drawn by its weight (``candidates="component"``), so that all three keep the modes that the mixture found. ``refine_steps`` of
-    gradient descent can follow on the first two.
-  * ``reweight`` multiplies the weight of every component by ``w_k = exp(-E) r / q`` at its mean: still a mixture with a density, in
-    which components that bridge two modes have lost their weight. With ``alpha = 0`` r ends at the box of negatives, and so does all that
-    follows from it: it must then hold every action. As energies are too noisy to say how much two modes weigh, ratios
-    are clipped: ``log(w_k / w)`` above ``reweight_clip``, with w the mean of ``w_k`` under the mixture's weights, count as that.
+  * the paper throws the energy away after training; `energy_guided` says how ``sample_by``, ``act_by`` and ``reweight`` use it.
   * ``correct_proposal`` takes the proposal out of the logits in training, so that ``exp(-E)`` estimates the density itself.
   * negatives may be other rows' actions ("data"), or half of each ("mixed"); ``negatives_box`` widens or narrows the box of uniform ones.
   * ``critic="binary"`` trains the energy as the logit of a discriminator between data and draws, without negatives: a GAN's.
@@ -37,7 +28,7 @@ Where we differ from the paper and its code:
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -45,21 +36,20 @@ import optax
 
 from ebgan_mdn_jax import collectives, losses, networks
 from ebgan_mdn_jax import mixture as mixtures
+from ebgan_mdn_jax.methods import energy_guided
 from ebgan_mdn_jax.methods import generator as generators
 from ebgan_mdn_jax.methods.adversary import alpha_at, descend_repeatedly
 from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, require_decay, step_decay
 from ebgan_mdn_jax.samplers import negatives, selection
 from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_choices
 
-Inference = Literal["sample", "mode", "component_mean", "rerank", "densest", "resample"]
-
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Program structure.
 
-    ``num_negatives`` is N, ``num_generated`` is M, ``energy_steps`` is R; ``negatives_box`` is a factor on the action box. The last three
-    ways of `Inference` choose one action from ``num_candidates``; ``refine_step_size`` is in squared network units per nat.
+    ``num_negatives`` is N, ``num_generated`` is M, ``energy_steps`` is R; ``negatives_box`` is a factor on the action box. From
+    ``sample_by`` on it is about inference (`energy_guided`); ``refine_step_size`` is in squared network units per nat.
     """
 
     generator: generators.GeneratorConfig = generators.GeneratorConfig()
@@ -76,8 +66,8 @@ class Config:
     energy_term: Literal["sampled", "all_components"] = "sampled"
     correct_proposal: bool = False
     decay_every: int = 20
-    sample_by: Inference = "sample"
-    act_by: Inference = "sample"
+    sample_by: energy_guided.Inference = "sample"
+    act_by: energy_guided.Inference = "sample"
     num_candidates: int = 32
     candidates: generators.Candidates = "mixture"
     reweight: bool = False
@@ -200,7 +190,7 @@ def _scaled_box(spec: Spec, factor: float) -> Spec:
 
 def make_losses(config: Config, spec: Spec, generator: generators.Generator, energy: Callable) -> Losses:
     """Build the loss terms from a generator and ``energy(params, obs [B, Do], action [..., B, Da]) -> [..., B]``."""
-    spec = _scaled_box(spec, config.negatives_box)
+    box = _scaled_box(spec, config.negatives_box)
     num_data = {"uniform": 0, "data": config.num_negatives, "mixed": config.num_negatives // 2}[config.negatives]
     num_uniform = config.num_negatives - num_data
 
@@ -213,13 +203,13 @@ def make_losses(config: Config, spec: Spec, generator: generators.Generator, ene
             energies = energy(energy_params, batch.obs, jnp.concatenate([batch.action[None], generated]))
             loss = losses.binary_critic(energies[0], energies[1:])
             return jnp.mean(loss), (jnp.mean(energies[0]), jnp.mean(energies[1:]))
-        drawn = negatives.draw(key_negatives, batch.action, spec, num_uniform, num_data, axis_name)
+        drawn = negatives.draw(key_negatives, batch.action, box, num_uniform, num_data, axis_name)
         actions = jnp.concatenate([batch.action[None], drawn, generated])
         energies = energy(energy_params, batch.obs, actions)
         logit_energies = energies
         if config.correct_proposal:
             log_generator = mixtures.log_prob(rows, actions, config.generator.family)
-            log_uniform = selection.uniform_log_prob(actions, spec.action_low, spec.action_high)
+            log_uniform = selection.uniform_log_prob(actions, box.action_low, box.action_high)
             logit_energies = energies + selection.info_nce_proposal(
                 log_uniform, log_generator, config.num_negatives, alpha * config.num_generated
             )
@@ -263,7 +253,6 @@ def make(
     generator = generators.make(config.generator, spec)
     energy_network = networks.EnergyMLP(config.energy_hidden, config.energy_init)
     terms = make_losses(config, spec, generator, energy_network.apply)
-    box, exact = _scaled_box(spec, config.negatives_box), generator.mixture is not None
 
     def init(key):
         key_init, key_state = base_keys(key)
@@ -322,74 +311,18 @@ def make(
     def energy(params, obs, action):
         return energy_network.apply(params.energy, obs, action)
 
-    def log_density(params, obs, action):
-        """The data's log density as the energy has it, up to a constant: ``-E + log r``, or ``-E`` if r was taken out in training."""
-        if config.correct_proposal:
-            return -energy(params, obs, action)
-        log_uniform = selection.uniform_log_prob(action, box.action_low, box.action_high)
-        log_generator = generator.log_prob(params.generator, obs, action, params.scale_floor)
-        log_proposal = selection.info_nce_proposal(
-            log_uniform, log_generator, config.num_negatives, params.alpha * config.num_generated
-        )
-        return log_proposal - energy(params, obs, action)
-
-    def mixture(params, obs):
-        rows = generator.mixture(params.generator, obs, params.scale_floor)
-        if not config.reweight:
-            return rows
-        means = jnp.moveaxis(rows.means, -2, 0)
-        log_ratio = log_density(params, obs, means) - mixtures.log_prob(rows, means, config.generator.family)
-        log_weights = selection.clipped_reweighting(rows.log_weights, log_ratio.T, config.reweight_clip)
-        return rows._replace(log_weights=log_weights)
-
-    def log_prob(params, obs, action):
-        return mixtures.log_prob(mixture(params, obs), action, config.generator.family)
-
-    def choose(key, params, obs, how: Inference):
-        """One action per row ``[B, Da]`` out of ``num_candidates``."""
-        key_draw, key_choice = jax.random.split(key)
-        if exact:
-            candidates = generators.draw_candidates(
-                key_draw, mixture(params, obs), config.num_candidates, config.generator.family, config.candidates
-            )
-        else:
-            candidates = generator.draw(
-                key_draw, params.generator, obs, config.num_candidates, params.scale_floor, "sample"
-            )
-        if how == "resample":
-            log_weights = log_density(params, obs, candidates) - log_prob(params, obs, candidates)
-            return selection.importance_resample(key_choice, candidates, log_weights)
-        score = energy if how == "rerank" else lambda *of: -log_density(*of)
-        best = selection.lowest_energy(candidates, score(params, obs, candidates))
-        slope = jax.grad(lambda action: jnp.sum(score(params, obs, action)))
-        return jax.lax.fori_loop(
-            0, config.refine_steps, lambda _, action: action - config.refine_step_size * slope(action), best
-        )
-
-    def draw(key, params, obs, num_samples, how: Inference):
-        if how in get_args(generators.Draw):
-            if exact:
-                return generators.choose(key, mixture(params, obs), num_samples, config.generator.family, how)
-            return generator.draw(key, params.generator, obs, num_samples, params.scale_floor, how)
-        # One sample after another: all at once would hold num_candidates times as many activations.
-        return jax.lax.map(lambda key: choose(key, params, obs, how), jax.random.split(key, num_samples))
-
-    def sample(key, params, obs, num_samples):
-        return draw(key, params, obs, num_samples, config.sample_by)
-
-    def act(key, params, obs):
-        return draw(key, params, obs, 1, config.act_by)[0]
+    guided = energy_guided.make(config, _scaled_box(spec, config.negatives_box), generator, energy)
 
     lowered = ("nll", "generator_energy", "energy_loss")
     return Method(
         Hyper(),
         init,
         step,
-        sample,
-        act,
+        guided.sample,
+        guided.act,
         energy,
-        log_prob if exact and config.sample_by == "sample" else None,
-        mixture if exact else None,
+        guided.log_prob if config.sample_by == "sample" else None,
+        guided.mixture,
         lowered,
     )
 
