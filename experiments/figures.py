@@ -1,4 +1,7 @@
-"""Figures of a published sweep, drawn from its ``members.csv`` and ``curves.csv`` alone; `configs.base` says what may be asked for."""
+"""Figures of a published sweep, drawn from its ``members.csv``, ``curves.csv`` and ``arrays.csv`` alone.
+
+`configs.base` says what may be asked for.
+"""
 
 import csv
 import io
@@ -13,8 +16,8 @@ from ebgan_mdn_jax import plotting
 from ebgan_mdn_jax.evaluation import statistics
 from ebgan_mdn_jax.tasks import TASKS
 from ebgan_mdn_jax.types import InputError, require
-from experiments.configs.base import CurvesFigure, FigureSpec, ScatterFigure, SweepFigure
-from experiments.report import load_curves
+from experiments.configs.base import ArraysFigure, CurvesFigure, FigureSpec, ScatterFigure, SweepFigure
+from experiments.report import axes_of, load_arrays, load_curves
 from experiments.summary import MEMBER_COLUMNS, Run, folds, group, label, run_variant
 from experiments.tables import kind
 
@@ -22,7 +25,18 @@ CURVE_COLUMNS = (
     *("task", "run", "method", "hyper", "field", "step"),
     *("num_seeds", "mean", "low", "high", "roughness"),
 )
+ARRAY_COLUMNS = ("task", "run", "method", "array", "shape", "values")
 POINTS = 50  # of a published training curve
+_SEEDS, _DRAWS = 2, 10  # of published samples
+# What a figure of arrays is drawn from.
+_ARRAYS = {
+    "samples": ("train_obs", "train_action", "obs", "samples"),
+    "landscape": (
+        *("train_obs", "train_action", "obs", "actions", "energy", "log_prob"),
+        *("log_weights", "means", "scales", "scale_trils"),
+    ),
+    "arms": ("arm_targets", "arm_samples", "arm_demonstrations"),
+}
 _DPI = 90
 
 
@@ -86,9 +100,49 @@ def value_of(member: Member, metric: str) -> float | None:
     return next((member.metrics[name] for name in names if name in member.metrics), None)
 
 
-def curve_fields(specs: Iterable[FigureSpec]) -> tuple[str, ...]:
-    """The infos whose training curves are drawn."""
-    return tuple(dict.fromkeys(name for spec in specs if isinstance(spec, CurvesFigure) for name in spec.fields))
+def data_files(specs: Iterable[FigureSpec], runs: Sequence[Run]) -> dict[str, str]:
+    """Name and text of the files that figures need beside ``members.csv``, from the runs themselves."""
+    specs = tuple(specs)
+    fields = dict.fromkeys(name for spec in specs if isinstance(spec, CurvesFigure) for name in spec.fields)
+    shown = [spec for spec in specs if isinstance(spec, ArraysFigure)]
+    files = {"curves.csv": curves_csv(runs, tuple(fields))} if fields else {}
+    return files | ({"arrays.csv": arrays_csv(runs, shown)} if shown else {})
+
+
+def arrays_csv(runs: Sequence[Run], specs: Iterable[ArraysFigure]) -> str:
+    """``arrays.csv``: a row per array of a run, its values in C order to four digits. Grids have every second action."""
+    of_name = {run.path.name: run for run in runs}
+    wanted: dict[str, dict[str, None]] = {}
+    for spec in specs:
+        for name in spec.runs:
+            require(name in of_name, f"figure {spec.name}: no run {name} is finished; there are {', '.join(of_name)}")
+            wanted.setdefault(name, {}).update(dict.fromkeys(_ARRAYS[spec.kind]))
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(ARRAY_COLUMNS)
+    for name, arrays in wanted.items():
+        run = of_name[name]
+        loaded = load_arrays(run)
+        for array in (array for array in arrays if array in loaded):
+            values = loaded[array]
+            if array in ("samples", "arm_samples"):
+                values = values[:_SEEDS, :_DRAWS]
+            if array in ("actions", "energy", "log_prob") and plotting.geometry(loaded) == "curve":
+                values = values[::2]
+            numbers = " ".join(f"{value:.4g}" for value in values.ravel())
+            shape = " ".join(map(str, values.shape))
+            writer.writerow((run.results["task"], name, run.results["method"], array, shape, numbers))
+    return buffer.getvalue()
+
+
+def read_arrays(path: pathlib.Path) -> dict[str, dict[str, np.ndarray]]:
+    """The arrays of an ``arrays.csv`` by run."""
+    arrays: dict[str, dict[str, np.ndarray]] = {}
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            values = np.array(row["values"].split(), np.float64).reshape([int(size) for size in row["shape"].split()])
+            arrays.setdefault(row["run"], {})[row["array"]] = values
+    return arrays
 
 
 def curves_csv(runs: Sequence[Run], fields: Sequence[str]) -> str:
@@ -131,6 +185,8 @@ def draw(spec: FigureSpec, folder: pathlib.Path) -> bytes:
     Raises:
       InputError: if the published files have nothing that it could show.
     """
+    if isinstance(spec, ArraysFigure):
+        return plotting.png(arrays_figure(spec, folder / "arrays.csv"), _DPI, palette=True)
     if isinstance(spec, CurvesFigure):
         panels, render = curve_panels(spec, folder / "curves.csv"), plotting.bands_figure
     elif isinstance(spec, SweepFigure):
@@ -158,7 +214,10 @@ def sweep_panels(spec: SweepFigure, members: Sequence[Member]) -> list[plotting.
                     key = (_line_label(member.method, settings), place is None)
                     of_place = lines.setdefault(key, {}).setdefault(None if place is None else _number(spec, place), [])
                     of_place.append((member.seed, value))
-            bands = {name: _band(task, places) for (name, _), places in lines.items()}
+            bands = {
+                f"{name} without {spec.setting}" if level and (name, False) in lines else name: _band(task, places)
+                for (name, level), places in lines.items()
+            }
             if any(band.x is not None for band in bands.values()):
                 panels.append(plotting.Panel(task, spec.setting, axis_label(metric), bands, spec.log, ticks=True))
     return panels
@@ -185,6 +244,24 @@ def curve_panels(spec: CurvesFigure, path: pathlib.Path) -> list[plotting.Panel]
                 panels.append(plotting.Panel(task, "training step", field, curves))
                 panels.append(plotting.Panel(task, "training step", f"roughness of {field}", rough))
     return panels
+
+
+def arrays_figure(spec: ArraysFigure, path: pathlib.Path):
+    """Samples, arms or a landscape of the runs of one task."""
+    require(path.is_file(), f"{path} does not exist: publish the sweep again, so that figure {spec.name} can be drawn")
+    with path.open(newline="") as file:
+        origin = {row["run"]: (row["task"], row["method"]) for row in csv.DictReader(file)}
+    arrays = read_arrays(path)
+    task = origin[spec.runs[0]][0]
+    if spec.kind == "landscape":
+        return plotting.landscape_figure(arrays[spec.runs[0]], axes_of(task, arrays[spec.runs[0]]))
+    rows = []
+    for run in spec.runs:
+        name = _line_label(origin[run][1], settings_of(*origin[run], run, ""))
+        rows.append(plotting.Samples(name, arrays[run], [f"seed {seed}" for seed in range(_SEEDS)]))
+    return (
+        plotting.arms_figure(rows) if spec.kind == "arms" else plotting.samples_figure(rows, axes_of(task, arrays[run]))
+    )
 
 
 def scatter_panels(spec: ScatterFigure, members: Sequence[Member]) -> list[plotting.Panel]:

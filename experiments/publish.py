@@ -13,6 +13,7 @@ import csv
 import pathlib
 import re
 import shutil
+import tempfile
 
 import numpy as np
 
@@ -32,7 +33,7 @@ README = pathlib.Path(__file__).resolve().parents[1] / "README.md"
 _FILES = ("table.csv", "members.csv", "provenance.json")
 _FIGURES_CAPTION = (
     "Lines: mean over seeds, bands: 95 % bootstrap interval; dashed: runs without the setting; a gap: a member diverged. Points of a "
-    "scatter are members.\n"
+    "scatter are members. Samples and arms are of seeds 0 and 1, an energy is of seed 0.\n"
 )
 
 
@@ -51,24 +52,32 @@ def publish(name: str, directory: pathlib.Path) -> None:
         len(commits) == 1 and not commits[0].endswith("-dirty") and commits[0] != "unknown",
         f"{directory}: made by {', '.join(commits)}; publish only runs of one commit with nothing uncommitted",
     )
+    specs = FIGURES.get(name, ())
+    texts = figures.data_files(specs, load_runs(directory)[0]) if specs else {}
+    texts |= {file: (directory / file).read_text() for file in _FILES}
+    with tempfile.TemporaryDirectory() as staged:  # nothing is replaced unless all can be drawn
+        for file, text in texts.items():
+            (pathlib.Path(staged) / file).write_text(text)
+        drawn = drawings(name, pathlib.Path(staged))
     (RESULTS / name).mkdir(parents=True, exist_ok=True)
-    for file in _FILES:
-        shutil.copyfile(directory / file, RESULTS / name / file)
-    fields = figures.curve_fields(FIGURES.get(name, ()))
-    if fields:
-        write_text(RESULTS / name / "curves.csv", figures.curves_csv(load_runs(directory)[0], fields))
-    draw(name)
+    for file, text in texts.items():
+        write_text(RESULTS / name / file, text)
+    write_drawings(name, drawn)
     renew_documents()
 
 
-def draw(name: str) -> None:
-    """Draw the figures of a published sweep in place of those that were there."""
-    folder = RESULTS / name
-    drawn = {spec.name: figures.draw(spec, folder) for spec in FIGURES.get(name, ())}
-    shutil.rmtree(folder / "figures", ignore_errors=True)
+def drawings(name: str, folder: pathlib.Path) -> dict[str, bytes]:
+    """The figures of the sweep ``name`` by file name, from the CSV files in ``folder``."""
+    return {f"{spec.name}.png": figures.draw(spec, folder) for spec in FIGURES.get(name, ())}
+
+
+def write_drawings(name: str, drawn: dict[str, bytes]) -> None:
+    """Put the figures of a published sweep in place of those that were there."""
+    folder = RESULTS / name / "figures"
+    shutil.rmtree(folder, ignore_errors=True)
     for file, png in drawn.items():
-        (folder / "figures").mkdir(exist_ok=True)
-        (folder / "figures" / f"{file}.png").write_bytes(png)
+        folder.mkdir(exist_ok=True)
+        (folder / file).write_bytes(png)
 
 
 def recompute(folder: pathlib.Path) -> list[Row]:
@@ -177,7 +186,12 @@ def comparison(path: pathlib.Path, rows: list[Row]) -> str:
     lines = []
     with path.open(newline="") as file:
         for reference in csv.DictReader(file):
-            row = ours[reference["run"], reference["metric"]]
+            key = reference["run"], reference["metric"]
+            require(
+                key in ours,
+                f"{path}: {' and '.join(key)} are no run and metric of the sweep; correct or remove the line",
+            )
+            row = ours[key]
             low, high = reference["code_min"], reference["code_max"]
             code = f"{low} to {high}" if low else "\u2013"
             here = f"{row.median:.4g} ({row.min:.4g} to {row.max:.4g})"
@@ -194,7 +208,7 @@ def main() -> None:
         tables = {folder: rows_csv(recompute(folder)) for folder in folders}
         for folder, text in tables.items():
             write_text(folder / "table.csv", text)
-            draw(folder.name)
+            write_drawings(folder.name, drawings(folder.name, folder))
             print(f"worked out {folder / 'table.csv'}")
         renew_documents()
         return

@@ -151,9 +151,8 @@ def _profiles(task: str, lines: list[comparisons.Line]) -> list[Figure]:
 def _figures(task: str, runs: list[Run], names: list[str]) -> list[Figure]:
     """Samples of all runs in one figure, arms in another; then landscape and training curves run by run."""
     figures = []
-    arrays = [_load_arrays(run) for run in runs]
-    shape = plotting.geometry(arrays[0])
-    axes = AXES.get(task, ("action 1", "action 2") if shape == "plane" else ("observation", "action"))
+    arrays = [load_arrays(run) for run in runs]
+    shape, axes = plotting.geometry(arrays[0]), axes_of(task, arrays[0])
     if shape:
         drawn = [
             plotting.Samples(name, values, member_titles(run))
@@ -204,6 +203,12 @@ def _figures(task: str, runs: list[Run], names: list[str]) -> list[Figure]:
     return figures
 
 
+def axes_of(task: str, arrays: dict[str, np.ndarray]) -> tuple[str, str]:
+    """Labels of the two axes that the task's samples are drawn on."""
+    plane = plotting.geometry(arrays) == "plane"
+    return AXES.get(task, ("action 1", "action 2") if plane else ("observation", "action"))
+
+
 def member_titles(run: Run) -> list[str]:
     """Seed, and where they vary the hyperparameters, of each member."""
     varied = settings(run.results)
@@ -213,7 +218,8 @@ def member_titles(run: Run) -> list[str]:
     ]
 
 
-def _load_arrays(run: Run) -> dict[str, np.ndarray]:
+def load_arrays(run: Run) -> dict[str, np.ndarray]:
+    """The arrays of `plotting` that a run was evaluated with."""
     path = run.path / "arrays.npz"
     try:
         with np.load(path) as file:

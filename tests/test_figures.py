@@ -24,7 +24,7 @@ from ebgan_mdn_jax.types import Batch, Horizon, InputError
 from experiments import figures
 from experiments.config import make_config
 from experiments.configs import CONFIGS, FIGURES
-from experiments.configs.base import CurvesFigure, ScatterFigure, SweepFigure
+from experiments.configs.base import ArraysFigure, CurvesFigure, ScatterFigure, SweepFigure
 from experiments.summary import Run, load_runs, members_csv
 
 KL = {8: [0.3, 0.5, 0.1, 0.9], 32: [0.2, 0.2, 0.5, 0.7], 128: [0.1, math.nan, 0.3, 0.2]}
@@ -167,6 +167,22 @@ def metric_names(task, with_density):
     return list(jax.eval_shape(lambda: task.evaluate(key, policy, heldout, mask, task.evaluation)))
 
 
+def stand_in_arrays(rng, spec):
+    """Arrays of every kind that a figure may ask for, of 3 members with 20 draws at 7 observations."""
+    shapes = {
+        "train_obs": (30, spec.obs_dim),
+        "train_action": (30, spec.action_dim),
+        "obs": (7, spec.obs_dim),
+        "samples": (3, 20, 7, spec.action_dim),
+        "actions": (8, spec.action_dim),
+        "energy": (8, 7),
+        "arm_targets": (4, 2),
+        "arm_samples": (3, 20, 4, 3, 2),
+        "arm_demonstrations": (5, 4, 3, 2),
+    }
+    return {name: np.sort(rng.uniform(-1, 1, shape), axis=0) for name, shape in shapes.items()}
+
+
 def stand_in(path, config):
     """A run of ``config`` as if it were finished, with random metrics."""
     rng = np.random.default_rng(0)
@@ -186,6 +202,7 @@ def stand_in(path, config):
         "statistics": [{"hyper": {name: setting[name] for name in varied}} for setting in settings],
     }
     path.mkdir()
+    np.savez(path / "arrays.npz", **stand_in_arrays(rng, spec))
     rows = [{"step": step} | {name: values[step].tolist() for name, values in infos.items()} for step in range(60)]
     (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return Run(path, results, "{}")
@@ -197,16 +214,41 @@ def test_every_config_has_what_its_figures_show(name, tmp_path):
     specs, runs = FIGURES[name], []
     assert len({spec.name for spec in specs}) == len(specs)
     for spec in CONFIGS[name]:
-        config = make_config(spec.task, spec.method, 2, 0, spec.overrides)
+        config = make_config(spec.task, spec.method, 2, 0, spec.overrides, preset=spec.preset)
         runs.append(stand_in(tmp_path / spec.name, config))
     (tmp_path / "members.csv").write_text(members_csv(runs))
-    fields = figures.curve_fields(specs)
-    if fields:
-        (tmp_path / "curves.csv").write_text(figures.curves_csv(runs, fields))
+    for file, text in figures.data_files(specs, runs).items():
+        (tmp_path / file).write_text(text)
     members = figures.read_members(tmp_path / "members.csv")
     for spec in specs:
-        assert len(figures.draw(spec, tmp_path)) <= 60_000
+        assert len(figures.draw(spec, tmp_path)) <= (200_000 if isinstance(spec, ArraysFigure) else 60_000)
         if isinstance(spec, SweepFigure):
             panels = figures.sweep_panels(spec, members)
             assert {panel.y_label for panel in panels} == {figures.axis_label(metric) for metric in spec.metrics}
             assert not spec.tasks or {panel.title for panel in panels} == set(spec.tasks)
+
+
+def test_a_level_that_shares_its_name_with_a_line_is_told_apart(published):
+    with (published / "members.csv").open("a") as file:
+        file.writelines(
+            f'lines,lines-ebgan_mdn,ebgan_mdn,{seed},,"kl@S=10,tau=0.05",{0.2 * seed}\n' for seed in range(3)
+        )
+    (panel,) = figures.sweep_panels(
+        SweepFigure("n", "num_negatives", ("kl",)), figures.read_members(published / "members.csv")
+    )
+    assert list(panel.lines) == ["ebgan_mdn", "mdn", "ebgan_mdn without num_negatives"]
+    assert panel.lines["ebgan_mdn"].x is not None and panel.lines["ebgan_mdn without num_negatives"].x is None
+
+
+def test_arrays_are_published_to_four_digits_for_two_seeds_and_ten_draws(tmp_path):
+    run = stand_in(tmp_path / "lines-mdn", make_config("lines", "mdn", 2, 0, ()))
+    spec = ArraysFigure("s", "samples", ("lines-mdn",))
+    (name, text), *others = figures.data_files((spec,), [run]).items()
+    assert name == "arrays.csv" and not others
+    (tmp_path / name).write_text(text)
+    arrays = figures.read_arrays(tmp_path / name)["lines-mdn"]
+    saved = np.load(tmp_path / "lines-mdn" / "arrays.npz")
+    assert set(arrays) == {"train_obs", "train_action", "obs", "samples"}
+    np.testing.assert_allclose(arrays["samples"], saved["samples"][:2, :10], rtol=6e-4)
+    with pytest.raises(InputError, match="figure s: no run lines-cgan is finished; there are lines-mdn"):
+        figures.arrays_csv([run], [spec._replace(runs=("lines-cgan",))])

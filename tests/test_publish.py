@@ -94,6 +94,24 @@ def test_reference_numbers_stand_beside_ours(sweep):
     assert "0.4 (0.25 to 0.75)" in publish.README.read_text()
 
 
+def test_a_reference_to_a_run_that_is_not_there_is_refused(sweep):
+    (publish.RESULTS / "toy").mkdir(parents=True)
+    (publish.RESULTS / "toy" / "reference.csv").write_text("run,metric,paper,code_min,code_max\nlines-cgan,kl,9,,\n")
+    with pytest.raises(InputError, match="lines-cgan and kl are no run and metric of the sweep"):
+        publish.publish("toy", sweep)
+
+
+def test_figures_that_cannot_be_drawn_leave_what_was_published(sweep, monkeypatch):
+    publish.publish("toy", sweep)
+    before = {path.name: path.read_bytes() for path in (publish.RESULTS / "toy").iterdir()}
+    (sweep / "table.csv").write_text((sweep / "table.csv").read_text().replace("0.75", "0.85"))
+    monkeypatch.setitem(publish.FIGURES, "toy", (SweepFigure("k", "num_components", ("kl",)),))
+    write_run(sweep / "lines-mdn", task="lines")
+    with pytest.raises(InputError, match="nothing to draw as figure k"):
+        publish.publish("toy", sweep)
+    assert {path.name: path.read_bytes() for path in (publish.RESULTS / "toy").iterdir()} == before
+
+
 def test_recomputing_takes_the_values_of_every_seed(sweep, capsys):
     """From a table without intervals of the interquartile mean, written with seeds in any order, to one with them."""
     values = {0: 0.4, 2: 0.25, 1: 0.85}

@@ -65,6 +65,8 @@ CONFIGS: dict[str, tuple[RunSpec, ...]] = {
 
 # What publishing a sweep draws, where that is anything.
 FIGURES: dict[str, tuple[FigureSpec, ...]] = {
+    "paper_functions": paper_functions.FIGURES,
+    "paper_two_link": paper_two_link.FIGURES,
     "ablation_critic": ablation_critic.FIGURES,
     "ablation_negatives": ablation_negatives.FIGURES,
     "ablation_negative_kinds": ablation_negative_kinds.FIGURES,

@@ -1,6 +1,6 @@
 """What a sweep is made of, and the figures that its published results are drawn as."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from experiments.presets import Preset, preset
 
@@ -50,7 +50,15 @@ class ScatterFigure(NamedTuple):
     tasks: tuple[str, ...] = ()
 
 
-FigureSpec = SweepFigure | CurvesFigure | ScatterFigure
+class ArraysFigure(NamedTuple):
+    """What ``runs`` of one task draw ("samples"), as configurations of an arm ("arms"), or the energy of the one run ("landscape")."""
+
+    name: str
+    kind: Literal["samples", "landscape", "arms"]
+    runs: tuple[str, ...]
+
+
+FigureSpec = SweepFigure | CurvesFigure | ScatterFigure | ArraysFigure
 
 
 def run_spec(

@@ -8,7 +8,7 @@ Expected: the paper reports TMC 99.4 % (EBGAN-MDN), 65 (cGAN) and 0 (explicit BC
 Run time: to be measured.
 """
 
-from experiments.configs.base import paper_comparison, run_spec
+from experiments.configs.base import PAPER_METHODS, ArraysFigure, paper_comparison, run_spec
 
 _TASKS = ("hyperbola", "lines", "circle", "parabola", "inverse_sine")
 
@@ -19,4 +19,14 @@ RUNS = tuple(
         *paper_comparison(task),
         run_spec(task, "bayesian_mdn", 16, "method.inference=sgld", variant="sgld", preset="paper"),
     )
+)
+
+# The six methods of the paper.
+FIGURES = (
+    *(
+        ArraysFigure(f"{task}_samples", "samples", tuple(f"{task}-{method}" for method in PAPER_METHODS[:6]))
+        for task in ("hyperbola", "lines")
+    ),
+    *(ArraysFigure(f"{task}_energy", "landscape", (f"{task}-ebgan_mdn",)) for task in ("hyperbola", "lines")),
+    ArraysFigure("hyperbola_energy_ibc", "landscape", ("hyperbola-ibc",)),
 )

@@ -8,6 +8,8 @@ Expected: the paper reports "up to" 89.3 % success, tolerance unknown. Its code,
 Run time: to be measured.
 """
 
-from experiments.configs.base import paper_comparison
+from experiments.configs.base import PAPER_METHODS, ArraysFigure, paper_comparison
 
 RUNS = paper_comparison("two_link")
+
+FIGURES = (ArraysFigure("arms", "arms", tuple(f"two_link-{method}" for method in PAPER_METHODS[:6])),)
