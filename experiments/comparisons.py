@@ -3,7 +3,7 @@
 All of it needs the values of single members, so it is worked out from runs or from ``members.csv``, and not from ``table.csv``.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -115,8 +115,31 @@ def primary_metric(task: str, metrics: Iterable[str]) -> str:
     return found[0]
 
 
-def primary_rows(lines: Sequence[Line], baseline: str) -> list[list[str]]:
-    """On each task's primary metric, every line's mean and how often it beats the baseline: ``[task, metric, line, mean, probability]``."""
+def failures(line: Line, ceilings: Mapping[tuple[str, str], float]) -> np.ndarray:
+    """Which members ``[S]`` failed: they lost modes, or are far from the others of their line.
+
+    That is a TMC (where the primary metric is the coverage: this) under half of what an exact sampler has, a KL over five times the line's
+    median, a success under half the line's median, each where the task has it; or a value that is not finite.
+
+    Args:
+      line: at one setting.
+      ceilings: the exact sampler's mean by task and metric.
+    """
+    failed = np.zeros(len(line.seeds), bool)
+    modes = "coverage" if TASKS[line.task].primary == "coverage" else "tmc"
+    for metric, values in line.metrics.items():
+        failed |= ~np.isfinite(values)
+        if kind(metric) == modes and (line.task, metric) in ceilings:
+            failed |= values < ceilings[line.task, metric] / 2
+        elif metric == "kl":
+            failed |= values > 5 * np.nanmedian(values)
+        elif TASKS[line.task].primary in (metric, kind(metric)) and kind(metric) == "success":
+            failed |= values < np.nanmedian(values) / 2
+    return failed
+
+
+def primary_rows(lines: Sequence[Line], baseline: str, ceilings: Mapping[tuple[str, str], float]) -> list[list[str]]:
+    """On each task's primary metric: ``[task, metric, line, mean, probability of being better than the baseline, failed members]``."""
     rows = []
     for task in dict.fromkeys(line.task for line in lines):
         of_task = [line for line in lines if line.task == task]
@@ -132,6 +155,7 @@ def primary_rows(lines: Sequence[Line], baseline: str) -> list[list[str]]:
                     line.name,
                     f"{mean['mean']:.4g} [{mean['low']:.4g}, {mean['high']:.4g}]",
                     f"**{cell.value}** {cell.interval}" if cell.best else f"{cell.value} {cell.interval}".strip(),
+                    f"{np.sum(failures(line, ceilings))} of {len(line.seeds)}",
                 ]
             )
     return rows

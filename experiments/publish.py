@@ -154,7 +154,7 @@ def block(name: str, results: str) -> str:
     folder = RESULTS / name
     launch = read_json(folder / "provenance.json")["launches"][0]
     rows = read_rows(folder / "table.csv")
-    parts = [primary(folder, BASELINES[name])] if name in BASELINES else []
+    parts = [primary(folder, BASELINES[name], rows)] if name in BASELINES else []
     parts.append(markdown_tables(rows))
     if (folder / "reference.csv").is_file():
         parts.append(comparison(folder / "reference.csv", rows))
@@ -168,14 +168,17 @@ def block(name: str, results: str) -> str:
     return "\n".join(parts) + "\n"
 
 
-def primary(folder: pathlib.Path, baseline: str) -> str:
+def primary(folder: pathlib.Path, baseline: str, table: list[Row]) -> str:
     """Every line on its task's primary metric, against the baseline's members of the same seeds."""
+    ceilings = {(row.task, row.metric): row.mean for row in table if row.method == CEILING and row.mean is not None}
     with (folder / "members.csv").open(newline="") as file:
-        rows = primary_rows(lines_of_csv(csv.DictReader(file)), baseline)
-    columns = ["task", "primary metric", "method", "mean", f"better than {baseline}"]
+        rows = primary_rows(lines_of_csv(csv.DictReader(file)), baseline, ceilings)
+    columns = ["task", "primary metric", "method", "mean", f"better than {baseline}", "failed"]
     caption = (
         "Mean [95 % bootstrap interval]; probability that a member is better than the one of "
-        f"{baseline} with the same seed [interval over pairs], a tie counting 1/2. Bold: the interval lies above 1/2."
+        f"{baseline} with the same seed [interval over pairs], a tie counting 1/2. Bold: the interval lies above 1/2. "
+        "Failed: a TMC (on the grid a coverage) under half the exact sampler's, a KL over five times or a success under half the line's "
+        "median, or no finite value."
     )
     return f"{markdown_table(columns, rows)}\n\n{caption}\n"
 

@@ -177,8 +177,8 @@ def test_primary_metric_against_the_baseline_from_published_members(tmp_path):
         write_run(tmp_path / f"lines-{method}", "lines", method, metrics=metrics, seeds=6)
     runs, _ = summary.load_runs(tmp_path)
     published = comparisons.lines_of_csv(csv.DictReader(io.StringIO(summary.members_csv(runs))))
-    rows = comparisons.primary_rows(published, "mdn")
-    assert rows == comparisons.primary_rows(comparisons.lines_of(runs), "mdn")
+    rows = comparisons.primary_rows(published, "mdn", {})
+    assert rows == comparisons.primary_rows(comparisons.lines_of(runs), "mdn", {})
     cells = {row[2]: row for row in rows}
     assert cells["mdn"][:2] == ["lines", "w1 \u2193"] and cells["mdn"][4] == "\u2013"
     assert cells["ebgan_mdn"][3].startswith("2.4 [") and cells["ebgan_mdn"][4] == "**1.00** [1.00, 1.00]"
@@ -190,3 +190,18 @@ def test_every_task_has_its_primary_metric():
     assert comparisons.primary_metric("gaussian_grid", ["w1", "coverage@S=10,tau=0.1"]) == "coverage@S=10,tau=0.1"
     with pytest.raises(InputError, match="lines: no w1 among kl"):
         comparisons.primary_metric("lines", ["kl"])
+
+
+def test_failures_are_lost_modes_and_outliers():
+    def failed(task, ceilings=None, **metrics):
+        values = {name: np.array(v, float) for name, v in metrics.items()}
+        line = comparisons.Line(task, "mdn", f"{task}-mdn", "", "mdn", [0, 1, 2], values)
+        return comparisons.failures(line, ceilings or {}).tolist()
+
+    half = {("lines", "tmc"): 96.0, ("gaussian_grid", "coverage"): 100.0, ("gaussian_grid", "tmc"): 90.0}
+    assert failed("lines", half, tmc=[47.9, 48.1, 96]) == [True, False, False]
+    assert failed("lines", half, kl=[0.1, 0.2, 1.01], w1=[1, 1, np.nan]) == [False, False, True]
+    assert failed("lines", half, kl=[0.1, 0.2, 0.99], w1=[1, 50, 1]) == [False] * 3
+    assert failed("gaussian_grid", half, tmc=[0, 0, 0], coverage=[49, 51, 90]) == [True, False, False]
+    assert failed("two_link", {}, **{"success@0.1": [80, 39, 80]}) == [False, True, False]
+    assert failed("two_link", {}, **{"success@0.3": [80, 39, 80]}) == [False] * 3

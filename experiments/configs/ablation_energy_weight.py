@@ -5,7 +5,7 @@ Seeds:    16 on hyperbola, 6 on two_link
 Settings: `base.ablation`; weights 0 to 10 are members of one program. With 0 the generator is an MDN.
 Expected: no published number; the paper has 1. Where the gradients of energy and likelihood point apart (a negative cosine), a larger
           weight should cost quality.
-Run time: to be measured; training takes about 5.5 minutes of one core, by the step times of `experiments.benchmarks`.
+Run time: about 45 minutes on one CPU core of two, the other busy.
 """
 
 from experiments.configs.base import ScatterFigure, SweepFigure, ablation

@@ -6,7 +6,7 @@ Settings: `base.ablation`; the lowest energy of 4 to 256 candidates ("rerank"), 
           gradient steps ("refine_steps=5"), the densest candidate ("densest"), and one by its importance weight ("resample").
 Expected: no published number; the paper throws the energy away. Reranking the whole mixture's draws gives precise actions of one mode, of a
           component's draws it keeps the modes.
-Run time: to be measured; training takes about 1 minute, and evaluation about 4 of one core, by the step times of `experiments.benchmarks`.
+Run time: about 30 minutes on one CPU core of two, the other busy.
 """
 
 from experiments.configs.base import SweepFigure, ablation, swept

@@ -5,7 +5,7 @@ Seeds:    16 (0 to 15)
 Settings: `base.paper_comparison`; of the Bayesian MDN also Langevin dynamics of the weights ("sgld").
 Expected: the paper reports TMC 99.4 % (EBGAN-MDN), 65 (cGAN) and 0 (explicit BC), single numbers. Its code, 3 seeds: MDN 96 to 98 % on the
           hyperbola and 93 to 94 on the lines, EBGAN-MDN 94 to 99 and 14 to 91.
-Run time: to be measured.
+Run time: about 55 minutes on one CPU core of two, the other busy.
 """
 
 from experiments.configs.base import PAPER_METHODS, ArraysFigure, paper_comparison, run_spec
