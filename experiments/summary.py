@@ -10,6 +10,7 @@ import io
 import json
 import math
 import pathlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -66,7 +67,7 @@ def load_runs(directory: str | pathlib.Path) -> tuple[list[Run], list[str]]:
     require(directory.is_dir(), f"{directory}: no such folder; give the workdir of a run or of a sweep")
     if (directory / "results.json").is_file():
         return [_load_run(directory)], []
-    folders = sorted(path for path in directory.iterdir() if path.is_dir())
+    folders = sorted((path for path in directory.iterdir() if path.is_dir()), key=lambda path: _natural(path.name))
     runs = [_load_run(path) for path in folders if (path / "results.json").is_file()]
     order = {name: place for place, name in enumerate(METHODS)}  # as the registry lists them, baselines first
     runs.sort(key=lambda run: (run.results["task"], order.get(run.results["method"], len(order))))
@@ -79,6 +80,11 @@ def load_runs(directory: str | pathlib.Path) -> tuple[list[Run], list[str]]:
     hint = f" ({len(unfinished)} unfinished: {', '.join(unfinished)})" if unfinished else ""
     require(runs, f"{directory}: no results.json here or in a sub-folder{hint}; let a run finish first")
     return runs, unfinished
+
+
+def _natural(name: str) -> list[str | float]:
+    """Key that sorts numbers in names by their value: N=4 comes before N=16, 0.05 before 0.1."""
+    return [float(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+(?:\.\d+)?)", name))]
 
 
 def summarize(runs: Sequence[Run]) -> list[Row]:

@@ -279,3 +279,10 @@ def test_extra_that_is_not_installed_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'ebgan_mdn_jax\[plots\]'"):
         reports.report(write_run(tmp_path / "run"))
+
+
+def test_runs_come_in_the_order_of_the_numbers_in_their_names(tmp_path):
+    names = [f"lines-mdn-{value}" for value in ("k=4", "k=16", "k=256", "noise=0.05", "noise=0.1", "noise=1")]
+    for name in reversed(names):
+        write_run(tmp_path / name)
+    assert [run.path.name for run in summary.load_runs(tmp_path)[0]] == names
