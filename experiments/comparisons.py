@@ -138,26 +138,32 @@ def failures(line: Line, ceilings: Mapping[tuple[str, str], float]) -> np.ndarra
     return failed
 
 
-def primary_rows(lines: Sequence[Line], baseline: str, ceilings: Mapping[tuple[str, str], float]) -> list[list[str]]:
-    """On each task's primary metric: ``[task, metric, line, mean, probability of being better than the baseline, failed members]``."""
+def primary_rows(
+    lines: Sequence[Line], baseline: str | None, ceilings: Mapping[tuple[str, str], float]
+) -> list[list[str]]:
+    """On each task's primary metric: ``[task, metric, line, mean, failed members, probability of being better than the baseline]``.
+
+    Without a baseline the last is left out.
+    """
     rows = []
     for task in dict.fromkeys(line.task for line in lines):
         of_task = [line for line in lines if line.task == task]
-        reference = _find(of_task, baseline)
-        metric = primary_metric(task, reference.metrics)
+        reference = None if baseline is None else _find(of_task, baseline)
+        metric = primary_metric(task, of_task[0].metrics)
         for line in of_task:
             mean = statistics.summarize(line.metrics[metric], folds(task, line.seeds))
-            cell = Cell("\u2013", "", "", False) if line is reference else _improvement(line, reference, metric)
-            rows.append(
-                [
-                    task,
-                    header([metric])[1],
-                    line.name,
-                    f"{mean['mean']:.4g} [{mean['low']:.4g}, {mean['high']:.4g}]",
-                    f"**{cell.value}** {cell.interval}" if cell.best else f"{cell.value} {cell.interval}".strip(),
-                    f"{np.sum(failures(line, ceilings))} of {len(line.seeds)}",
-                ]
-            )
+            row = [
+                task,
+                header([metric])[1],
+                line.name,
+                f"{mean['mean']:.4g} [{mean['low']:.4g}, {mean['high']:.4g}]",
+                f"{np.sum(failures(line, ceilings))} of {len(line.seeds)}",
+            ]
+            if reference is not None:
+                better = None if line is reference else _improvement(line, reference, metric)
+                value = "\u2013" if better is None else f"**{better.value}**" if better.best else better.value
+                row.append(value if better is None else f"{value} {better.interval}".strip())
+            rows.append(row)
     return rows
 
 

@@ -168,18 +168,22 @@ def block(name: str, results: str) -> str:
     return "\n".join(parts) + "\n"
 
 
-def primary(folder: pathlib.Path, baseline: str, table: list[Row]) -> str:
-    """Every line on its task's primary metric, against the baseline's members of the same seeds."""
+def primary(folder: pathlib.Path, baseline: str | None, table: list[Row]) -> str:
+    """Every line on its task's primary metric, against the baseline's members of the same seeds if there is one."""
     ceilings = {(row.task, row.metric): row.mean for row in table if row.method == CEILING and row.mean is not None}
     with (folder / "members.csv").open(newline="") as file:
         rows = primary_rows(lines_of_csv(csv.DictReader(file)), baseline, ceilings)
-    columns = ["task", "primary metric", "method", "mean", f"better than {baseline}", "failed"]
+    columns = ["task", "primary metric", "method", "mean", "failed"]
     caption = (
-        "Mean [95 % bootstrap interval]; probability that a member is better than the one of "
-        f"{baseline} with the same seed [interval over pairs], a tie counting 1/2. Bold: the interval lies above 1/2. "
-        "Failed: a TMC (on the grid a coverage) under half the exact sampler's, a KL over five times or a success under half the line's "
-        "median, or no finite value."
+        "Mean [95 % bootstrap interval]. Failed: a TMC (on the grid a coverage) under half the exact sampler's, a KL over five times or a "
+        "success under half the line's median, or no finite value."
     )
+    if baseline is not None:
+        columns.append(f"better than {baseline}")
+        caption += (
+            f" Last: probability that a member is better than the one of {baseline} with the same seed [interval over pairs], a tie "
+            "counting 1/2; bold: the interval lies above 1/2."
+        )
     return f"{markdown_table(columns, rows)}\n\n{caption}\n"
 
 

@@ -179,9 +179,10 @@ def test_primary_metric_against_the_baseline_from_published_members(tmp_path):
     published = comparisons.lines_of_csv(csv.DictReader(io.StringIO(summary.members_csv(runs))))
     rows = comparisons.primary_rows(published, "mdn", {})
     assert rows == comparisons.primary_rows(comparisons.lines_of(runs), "mdn", {})
+    assert comparisons.primary_rows(published, None, {}) == [row[:5] for row in rows]
     cells = {row[2]: row for row in rows}
-    assert cells["mdn"][:2] == ["lines", "w1 \u2193"] and cells["mdn"][4] == "\u2013"
-    assert cells["ebgan_mdn"][3].startswith("2.4 [") and cells["ebgan_mdn"][4] == "**1.00** [1.00, 1.00]"
+    assert cells["mdn"][:2] == ["lines", "w1 \u2193"] and cells["mdn"][5] == "\u2013"
+    assert cells["ebgan_mdn"][3].startswith("2.4 [") and cells["ebgan_mdn"][5] == "**1.00** [1.00, 1.00]"
 
 
 def test_every_task_has_its_primary_metric():

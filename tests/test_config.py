@@ -1,6 +1,7 @@
 """Configs: typed overrides, clear errors, exact JSON round trips."""
 
 import json
+import math
 
 import pytest
 
@@ -177,3 +178,12 @@ def test_tuned_presets_are_one_configuration_for_all_tasks():
         configs.make_config("lines", method, preset="tuned").method.generator for method in ("mdn", "ebgan_mdn")
     ]
     assert generators[0] == generators[1]
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name.startswith("tuning")])
+def test_every_method_is_tuned_by_8_settings_and_2_seeds(name):
+    members = dict.fromkeys(METHODS, 0)
+    for spec in CONFIGS[name]:
+        config = configs.make_config(spec.task, spec.method, spec.num_seeds, 0, spec.overrides)
+        members[spec.method] += config.num_seeds * math.prod(map(len, config.hyper.values()))
+    assert set(members.values()) == {16}

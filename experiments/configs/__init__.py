@@ -28,6 +28,7 @@ from experiments.configs import (
     separate,
     tuned,
     tuned_routes,
+    tuning,
 )
 from experiments.configs.base import FigureSpec, RunSpec
 
@@ -44,6 +45,10 @@ CONFIGS: dict[str, tuple[RunSpec, ...]] = {
     "tuned": tuned.RUNS,
     "tuned_routes": tuned_routes.RUNS,
     "separate": separate.RUNS,
+    "tuning_functions": tuning.FUNCTIONS,
+    "tuning_grid": tuning.GRID,
+    "tuning_arm": tuning.ARM,
+    "tuning_routes": tuning.ROUTES,
     "ablation_generator": ablation_generator.RUNS,
     "ablation_critic": ablation_critic.RUNS,
     "ablation_negatives": ablation_negatives.RUNS,
@@ -80,8 +85,8 @@ FIGURES: dict[str, tuple[FigureSpec, ...]] = {
     "ablation_inference": ablation_inference.FIGURES,
 }
 
-# The line that a published sweep compares all others with, on each task's primary metric.
-BASELINES: dict[str, str] = {
+# Published sweeps that open with every line's primary metric, and the line that they compare all others with there, if any.
+BASELINES: dict[str, str | None] = {
     "paper_functions": "mdn",
     "paper_grid": "mdn",
     "paper_two_link": "mdn",
@@ -90,4 +95,8 @@ BASELINES: dict[str, str] = {
     "tuned": "mdn",
     "tuned_routes": "mdn",
     "separate": "ebgan_mdn",
+    "tuning_functions": None,
+    "tuning_grid": None,
+    "tuning_arm": None,
+    "tuning_routes": None,
 }
