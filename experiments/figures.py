@@ -50,6 +50,14 @@ class Member(NamedTuple):
     metrics: dict[str, float]
 
 
+class Drawn(NamedTuple):
+    """A run and what it is drawn from, see `plotting`."""
+
+    task: str
+    method: str
+    arrays: dict[str, np.ndarray]
+
+
 def read_members(path: pathlib.Path) -> list[Member]:
     """The members of a ``members.csv``."""
     members = {}
@@ -135,14 +143,14 @@ def arrays_csv(runs: Sequence[Run], specs: Iterable[ArraysFigure]) -> str:
     return buffer.getvalue()
 
 
-def read_arrays(path: pathlib.Path) -> dict[str, dict[str, np.ndarray]]:
-    """The arrays of an ``arrays.csv`` by run."""
-    arrays: dict[str, dict[str, np.ndarray]] = {}
+def read_arrays(path: pathlib.Path) -> dict[str, Drawn]:
+    """What an ``arrays.csv`` has of every run."""
+    drawn: dict[str, Drawn] = {}
     with path.open(newline="") as file:
         for row in csv.DictReader(file):
             values = np.array(row["values"].split(), np.float64).reshape([int(size) for size in row["shape"].split()])
-            arrays.setdefault(row["run"], {})[row["array"]] = values
-    return arrays
+            drawn.setdefault(row["run"], Drawn(row["task"], row["method"], {})).arrays[row["array"]] = values
+    return drawn
 
 
 def curves_csv(runs: Sequence[Run], fields: Sequence[str]) -> str:
@@ -249,19 +257,18 @@ def curve_panels(spec: CurvesFigure, path: pathlib.Path) -> list[plotting.Panel]
 def arrays_figure(spec: ArraysFigure, path: pathlib.Path):
     """Samples, arms or a landscape of the runs of one task."""
     require(path.is_file(), f"{path} does not exist: publish the sweep again, so that figure {spec.name} can be drawn")
-    with path.open(newline="") as file:
-        origin = {row["run"]: (row["task"], row["method"]) for row in csv.DictReader(file)}
-    arrays = read_arrays(path)
-    task = origin[spec.runs[0]][0]
+    drawn = read_arrays(path)
+    task, _, arrays = drawn[spec.runs[0]]
     if spec.kind == "landscape":
-        return plotting.landscape_figure(arrays[spec.runs[0]], axes_of(task, arrays[spec.runs[0]]))
-    rows = []
-    for run in spec.runs:
-        name = _line_label(origin[run][1], settings_of(*origin[run], run, ""))
-        rows.append(plotting.Samples(name, arrays[run], [f"seed {seed}" for seed in range(_SEEDS)]))
-    return (
-        plotting.arms_figure(rows) if spec.kind == "arms" else plotting.samples_figure(rows, axes_of(task, arrays[run]))
-    )
+        return plotting.landscape_figure(arrays, axes_of(task, arrays))
+    seeds = [f"seed {seed}" for seed in range(_SEEDS)]
+    rows = [
+        plotting.Samples(
+            _line_label(drawn[name].method, settings_of(task, drawn[name].method, name, "")), drawn[name].arrays, seeds
+        )
+        for name in spec.runs
+    ]
+    return plotting.arms_figure(rows) if spec.kind == "arms" else plotting.samples_figure(rows, axes_of(task, arrays))
 
 
 def scatter_panels(spec: ScatterFigure, members: Sequence[Member]) -> list[plotting.Panel]:

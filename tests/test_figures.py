@@ -246,7 +246,7 @@ def test_arrays_are_published_to_four_digits_for_two_seeds_and_ten_draws(tmp_pat
     (name, text), *others = figures.data_files((spec,), [run]).items()
     assert name == "arrays.csv" and not others
     (tmp_path / name).write_text(text)
-    arrays = figures.read_arrays(tmp_path / name)["lines-mdn"]
+    arrays = figures.read_arrays(tmp_path / name)["lines-mdn"].arrays
     saved = np.load(tmp_path / "lines-mdn" / "arrays.npz")
     assert set(arrays) == {"train_obs", "train_action", "obs", "samples"}
     np.testing.assert_allclose(arrays["samples"], saved["samples"][:2, :10], rtol=6e-4)
