@@ -2,8 +2,8 @@
 
 Command:  python -m experiments.sweep --config=tuning_functions   (or tuning_grid, tuning_arm, tuning_routes)
 Seeds:    2 (0 and 1); which setting is best is for the primary metric of the task to say
-Settings: `_SETTINGS`; learning rates halve four times. Tasks: circle, the 49-Gaussian grid, the two-link arm, the routes. IBC, whose search
-          costs 16,384 energies an iteration, is judged at 200 observations on the arm.
+Settings: `_SETTINGS`; learning rates halve four times. Tasks: circle, the 49-Gaussian grid, the two-link arm, the routes. IBC
+          is judged on less (`base.fewer_inputs`).
 Expected: no published number.
 Run time: to be measured.
 """
@@ -11,7 +11,7 @@ Run time: to be measured.
 import math
 
 from ebgan_mdn_jax.tasks import TASKS
-from experiments.configs.base import RunSpec, run_spec
+from experiments.configs.base import RunSpec, fewer_inputs, run_spec
 
 _GENERATOR = ("method.generator.hidden=(64,64,64)", "method.generator.covariance=diagonal")
 _SEVERAL = "method.generator.num_components=8", "method.generator.num_components=64"
@@ -69,10 +69,20 @@ def _tuning(task: str) -> tuple[RunSpec, ...]:
             budget = (f"train.steps={math.ceil(TASKS[task].num_demonstrations / 32)}",)
         else:
             budget = ("train.steps=5000", "method.decay_every=0", "hyper.learning_rate_decay=0.5")
-        few = ("evaluation.num_inputs=200",) if method == "ibc" and task == "two_link" else ()
         for overrides in variants:
             variant = ",".join(override.removeprefix("method.").removeprefix("generator.") for override in overrides)
-            runs.append(run_spec(task, method, 2, *budget, *few, *shared, *overrides, variant=variant.replace(" ", "")))
+            runs.append(
+                run_spec(
+                    task,
+                    method,
+                    2,
+                    *budget,
+                    *fewer_inputs(task, method),
+                    *shared,
+                    *overrides,
+                    variant=variant.replace(" ", ""),
+                )
+            )
     return tuple(runs)
 
 
