@@ -42,7 +42,7 @@ class TrainConfig:
     first row after every ``checkpoint_every`` steps, and at the end.
     """
 
-    steps: int = 1600
+    steps: int = 5000
     batch_size: int = 32
     members_per_step: int = 0
     parallel: Parallel = "seeds"

@@ -27,7 +27,7 @@ PRESET = flags.DEFINE_enum(
     "preset",
     "default",
     list(typing.get_args(Preset)),
-    "Settings to begin with: of the paper's authors, or the best found for all tasks (mdn, ebgan_mdn).",
+    "Settings to begin with: our defaults, those of the paper's authors on the task, or small ones that train in seconds on a CPU.",
 )
 SEEDS = flags.DEFINE_integer("seeds", 1, "How many seeds to train side by side.", lower_bound=1)
 FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "The first of them.", lower_bound=0)

@@ -188,23 +188,37 @@ def primary(folder: pathlib.Path, baseline: str | None, table: list[Row]) -> str
 
 
 def comparison(path: pathlib.Path, rows: list[Row]) -> str:
-    """Our medians beside the paper's numbers and those of the authors' code."""
-    ours = {(row.run, row.metric): row for row in rows}
+    """Our medians beside the paper's numbers and those of the authors' code.
+
+    ``path`` is a table with the columns run, metric, paper, code_min and code_max. One more, "published", names the published sweep that
+    has the same run with the paper's settings.
+    """
+    header = ["run", "metric", "paper or its notebook", "authors' code, 3 seeds", "ours, median (min to max)"]
     lines = []
     with path.open(newline="") as file:
-        for reference in csv.DictReader(file):
-            key = reference["run"], reference["metric"]
-            require(
-                key in ours,
-                f"{path}: {' and '.join(key)} are no run and metric of the sweep; correct or remove the line",
-            )
-            row = ours[key]
-            low, high = reference["code_min"], reference["code_max"]
-            code = f"{low} to {high}" if low else "\u2013"
-            here = f"{row.median:.4g} ({row.min:.4g} to {row.max:.4g})"
-            lines.append([reference["run"], reference["metric"], reference["paper"] or "\u2013", code, here])
-    header = ["run", "metric", "paper or its notebook", "authors' code, 3 seeds", "ours, median (min to max)"]
+        reader = csv.DictReader(file)
+        references, both = list(reader), "published" in reader.fieldnames
+    if both:
+        header[-1:] = ["ours, the paper's settings", "ours, median (min to max)"]
+    for reference in references:
+        low, high = reference["code_min"], reference["code_max"]
+        line = [
+            reference["run"],
+            reference["metric"],
+            reference["paper"] or "\u2013",
+            f"{low} to {high}" if low else "\u2013",
+        ]
+        if both:
+            line.append(_median(path, reference, read_rows(RESULTS / reference["published"] / "table.csv")))
+        lines.append([*line, _median(path, reference, rows)])
     return markdown_table(header, lines) + "\n"
+
+
+def _median(path, reference, rows):
+    run, metric = reference["run"], reference["metric"]
+    found = [row for row in rows if (row.run, row.metric) == (run, metric)]
+    require(found, f"{path}: {run} and {metric} are no run and metric of the sweep; correct or remove the line")
+    return f"{found[0].median:.4g} ({found[0].min:.4g} to {found[0].max:.4g})"
 
 
 def main() -> None:

@@ -81,7 +81,7 @@ def test_sampling_uses_the_frozen_preconditioner():
     keep = optax.GradientTransformation(
         lambda params: jax.tree.map(jnp.zeros_like, params), lambda grads, state, params: (grads, grads)
     )
-    method = bayesian_mdn.make(bayesian_mdn.Config(SMALL, num_networks=2), SPEC, Horizon(8, 1), keep)
+    method = bayesian_mdn.make(bayesian_mdn.Config(SMALL, num_networks=2, decay_every=8), SPEC, Horizon(8, 1), keep)
     step, state = jax.jit(method.step), method.init(jax.random.key(0))
     hyper = method.hyper._replace(temperature=0.0, learning_rate=0.1)
     mean, weight = jax.tree.map(lambda w: np.zeros(w.shape[1:]), state.params.generators), 0.0

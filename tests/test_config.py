@@ -25,7 +25,7 @@ def test_every_sweep_of_the_registry_is_valid():
     for name, runs in CONFIGS.items():
         assert len({run.name for run in runs}) == len(runs), name
         for run in runs:
-            config = configs.make_config(run.task, run.method, run.num_seeds, 0, run.overrides)
+            config = configs.make_config(run.task, run.method, run.num_seeds, 0, run.overrides, run.preset)
             assert configs.from_json(configs.to_json(config), run.name) == config
 
 
@@ -151,7 +151,7 @@ def test_a_preset_comes_before_the_overrides_and_is_checked():
     assert grid.train.steps == 50 * 307 and grid.method.alpha_form == "logit" and grid.method.generator.latent_dim == 1
     with pytest.raises(InputError, match="--preset=tuned: there is none for cvae, but for mdn, ebgan_mdn"):
         configs.make_config("lines", "cvae", preset="tuned")
-    with pytest.raises(InputError, match="unknown preset 'best': expected one of default, paper, tuned"):
+    with pytest.raises(InputError, match="unknown preset 'best': expected one of default, paper, small, tuned"):
         configs.make_config("lines", "mdn", preset="best")
 
 
@@ -184,6 +184,6 @@ def test_tuned_presets_are_one_configuration_for_all_tasks():
 def test_every_method_is_tuned_by_8_settings_and_2_seeds(name):
     members = dict.fromkeys(METHODS, 0)
     for spec in CONFIGS[name]:
-        config = configs.make_config(spec.task, spec.method, spec.num_seeds, 0, spec.overrides)
+        config = configs.make_config(spec.task, spec.method, spec.num_seeds, 0, spec.overrides, spec.preset)
         members[spec.method] += config.num_seeds * math.prod(map(len, config.hyper.values()))
     assert set(members.values()) == {16}

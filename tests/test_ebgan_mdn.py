@@ -30,7 +30,12 @@ def quadratic(theta, obs, action):
 
 def make_losses(energy=quadratic, spec=SPEC, **fields):
     """Loss terms with a linear generator, and its weights."""
-    config = ebgan_mdn.Config(**{"generator": generators.GeneratorConfig(K, hidden=()), "num_negatives": N} | fields)
+    default = {
+        "generator": generators.GeneratorConfig(K, "isotropic", hidden=()),
+        "num_negatives": N,
+        "reweight": False,
+    }
+    config = ebgan_mdn.Config(**default | fields)
     generator = generators.make(config.generator, spec)
     return ebgan_mdn.make_losses(config, spec, generator, energy), generator, jax.jit(generator.init)(jax.random.key(0))
 
@@ -128,7 +133,10 @@ def test_energy_loss_is_info_nce_of_the_actions_seen(alpha_form):
 @pytest.mark.parametrize("family", ["gaussian", "laplace"])
 def test_correct_proposal_takes_log_r_out_of_the_logits(family):
     """The logits are -E - log r, with r = (N u + alpha q) / (N + alpha), at every action; reported energies stay as they are."""
-    fields = {"generator": generators.GeneratorConfig(K, hidden=(), family=family), "correct_proposal": True}
+    fields = {
+        "generator": generators.GeneratorConfig(K, "isotropic", hidden=(), family=family),
+        "correct_proposal": True,
+    }
     terms, generator, weights = make_losses(**fields)
     loss, (positive, _) = jax.jit(terms.energy)(THETA, weights, BATCH, KEY, ALPHA, FLOOR)
     actions = seen_by_energy(**fields).astype(np.float64)
@@ -292,7 +300,8 @@ def test_noise_depends_on_the_key_and_the_row_only():
 def test_alpha_falls_once_per_epoch_to_its_floor():
     horizon, hyper = Horizon(num_steps=100, steps_per_epoch=10), ebgan_mdn.Hyper(alpha=2.0, alpha_floor=0.5)
     steps = jnp.arange(120)
-    alpha = ebgan_mdn.alpha_at(horizon.epoch(steps), horizon, ebgan_mdn.Config(), hyper)
+    linear = ebgan_mdn.Config(alpha_schedule="linear")
+    alpha = ebgan_mdn.alpha_at(horizon.epoch(steps), horizon, linear, hyper)
     expected = [max(2.0 * (1 - (step // 10) / 10), 0.5) for step in range(120)]
     np.testing.assert_allclose(alpha, expected, rtol=1e-6)
     constant = ebgan_mdn.Config(alpha_schedule="constant")
@@ -320,7 +329,12 @@ def test_step_decay_of_a_fifth_has_five_stages():
 
 
 STEP_CONFIG = ebgan_mdn.Config(
-    generators.GeneratorConfig(2, hidden=()), energy_hidden=(4,), num_negatives=4, energy_steps=2, decay_every=1
+    generators.GeneratorConfig(2, "isotropic", hidden=()),
+    energy_hidden=(4,),
+    num_negatives=4,
+    energy_steps=2,
+    alpha_schedule="linear",
+    decay_every=1,
 )
 STEP_HORIZON = Horizon(100, 10)
 

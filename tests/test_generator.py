@@ -19,7 +19,9 @@ B = 6
 
 
 def make(**fields):
-    generator = generators.make(generators.GeneratorConfig(**{"hidden": (8,)} | fields), SPEC)
+    generator = generators.make(
+        generators.GeneratorConfig(**{"num_components": 3, "covariance": "isotropic", "hidden": (8,)} | fields), SPEC
+    )
     # Compiled as a whole: op by op, a cold run takes several times as long.
     compiled = {
         name: jax.jit(getattr(generator, name))

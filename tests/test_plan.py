@@ -150,11 +150,11 @@ def test_a_plan_says_what_there_is_to_do(data_dir):
     assert list(planned.programs) == ["hyperbola-mdn-batch_size=32"] and not planned.borrowed
     assert lines[0] == "plan: 2 runs, 8 members in 2 programs; 1 finished"
     assert re.match(
-        r"  hyperbola-mdn-batch_size=32: 4 members \(2 seeds x 2 settings\), 32 steps; 1 cpu device, [\d.]+ kB, compiled in",
+        r"  hyperbola-mdn-batch_size=32: 4 members \(2 seeds x 2 settings\), 32 steps; 1 cpu device, [\d.]+ [kM]B, compiled in",
         lines[1],
     )
     assert re.match(
-        r"8 members in 2 programs, 1 compilation \([\d.]+ s\), estimated memory per device at most [\d.]+ kB of",
+        r"8 members in 2 programs, 1 compilation \([\d.]+ s\), estimated memory per device at most [\d.]+ [kM]B of",
         lines[2],
     )
 
@@ -174,7 +174,7 @@ def test_runs_that_only_choose_and_judge_actions_otherwise_are_trained_once(data
 
 def test_members_per_step_halves_until_the_program_fits_the_memory(data_dir, monkeypatch):
     wide = [*TINY, "method.num_negatives=256", "method.energy_hidden=8", "method.generator.hidden=8"]
-    config = make_config("hyperbola", "ebgan_mdn", 12, 0, wide)
+    config = make_config("hyperbola", "ebgan_mdn", 12, 0, wide, "small")
     built = program.build(config, str(data_dir))
     full = program.compile_on(built, make_layout(), 12)
     assert (full.members_per_step, full.num_padded) == (12, 12)
@@ -186,7 +186,7 @@ def test_members_per_step_halves_until_the_program_fits_the_memory(data_dir, mon
     chosen = program.compile_program(built)
     assert 1 <= chosen.members_per_step < 12 and chosen.bytes_per_device <= 0.9 * limit
     assert chosen.num_padded % chosen.members_per_step == 0 and chosen.num_padded >= 12
-    asked = make_config("hyperbola", "ebgan_mdn", 12, 0, [*wide, "train.members_per_step=12"])
+    asked = make_config("hyperbola", "ebgan_mdn", 12, 0, [*wide, "train.members_per_step=12"], "small")
     assert program.compile_program(program.build(asked, str(data_dir))).members_per_step == 12  # as the user says
 
 

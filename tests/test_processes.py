@@ -31,7 +31,8 @@ def start(workdir, data_dir, *flags):
         port = probe.getsockname()[1]
     env = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2", "NPROC": "16"}
     command = [
-        sys.executable, "-m", "experiments.train", "--task=hyperbola", "--method=mdn", "--seeds=3", f"--workdir={workdir}",
+        sys.executable, "-m", "experiments.train", "--task=hyperbola", "--method=mdn", "--seeds=3", "--preset=small",
+        f"--workdir={workdir}",
         f"--data_dir={data_dir}", f"--coordinator=127.0.0.1:{port}", "--num_processes=2",
         *(f"--set={setting}" for setting in SETTINGS), *flags,
     ]  # fmt: skip
@@ -62,7 +63,7 @@ def wait_for_checkpoint(path, started, step):
 def alone(tmp_path_factory, data_dir):
     """The same run in this process, on one device."""
     path = tmp_path_factory.mktemp("processes") / "alone"
-    run.train(make_config("hyperbola", "mdn", 3, 0, SETTINGS), path, str(data_dir), log=lambda line: None)
+    run.train(make_config("hyperbola", "mdn", 3, 0, SETTINGS, "small"), path, str(data_dir), log=lambda line: None)
     return path
 
 

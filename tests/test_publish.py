@@ -1,6 +1,7 @@
 """Only traceable numbers are published, and the README shows exactly those."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -92,6 +93,20 @@ def test_reference_numbers_stand_beside_ours(sweep):
     publish.publish("toy", sweep)
     assert "| 9 |" in publish.README.read_text().replace("  ", "")
     assert "0.4 (0.25 to 0.75)" in publish.README.read_text()
+
+
+def test_the_same_run_of_another_published_sweep_stands_beside_ours(sweep):
+    """With the paper's settings and with ours: the table of the other sweep is read, not this one's."""
+    publish.publish("toy", sweep)
+    text = (sweep / "table.csv").read_text()
+    (publish.RESULTS / "paper").mkdir()
+    (publish.RESULTS / "paper" / "table.csv").write_text(text.replace("0.4", "0.7"))
+    (publish.RESULTS / "toy" / "reference.csv").write_text(
+        "run,metric,paper,code_min,code_max,published\nlines-mdn,kl,9,0.1,0.2,paper\n"
+    )
+    publish.renew_documents()
+    (line,) = (line for line in publish.README.read_text().splitlines() if line.startswith("| lines-mdn"))
+    assert re.fullmatch(r"\| lines-mdn \| +kl \| +9 \| +0.1 to 0.2 \| +0.7 \(.*\) \| +0.4 \(0.25 to 0.75\) \|", line)
 
 
 def test_a_reference_to_a_run_that_is_not_there_is_refused(sweep):

@@ -18,7 +18,7 @@ def test_hyperbola_agrees_with_the_authors_code(tmp_path, data_dir):
     training = {}
     for spec in CONFIGS["hyperbola"]:
         if spec.name in ("hyperbola-mdn", "hyperbola-ebgan_mdn", "hyperbola-explicit_bc"):
-            config = make_config(spec.task, spec.method, spec.num_seeds, 0, spec.overrides)
+            config = make_config(spec.task, spec.method, spec.num_seeds, 0, spec.overrides, spec.preset)
             results = run.train(config, tmp_path / spec.name, str(data_dir), log=lambda line: None)
             training[spec.method] = results["training"]
             for reference in references:

@@ -34,7 +34,7 @@ USED = {driver.main: driver.USED for driver in (train, evaluate, sweep, report, 
 
 def small_config(method="mdn", seeds=2, task="hyperbola", steps=40, overrides=()):
     return make_config(
-        task, method, seeds, 0, (f"train.steps={steps}", "train.checkpoint_every=16", *SMALL, *overrides)
+        task, method, seeds, 0, (f"train.steps={steps}", "train.checkpoint_every=16", *SMALL, *overrides), "small"
     )
 
 
@@ -140,7 +140,7 @@ def test_a_finished_run_is_not_trained_again(trained, data_dir):
 
 
 def test_a_seed_alone_gives_the_numbers_it_has_in_company(trained, data_dir, tmp_path):
-    config = make_config("hyperbola", "mdn", 1, 1, ("train.steps=40", "train.checkpoint_every=16", *SMALL))
+    config = make_config("hyperbola", "mdn", 1, 1, ("train.steps=40", "train.checkpoint_every=16", *SMALL), "small")
     alone = run.train(config, tmp_path / "alone", str(data_dir), log=lambda line: None)
     together = json.loads((trained / "results.json").read_text())
     # Training to the bit; short loops of evaluation are unrolled, and so compiled to other, equally good, sums.
@@ -296,7 +296,14 @@ class TestBadInput:
     )
     def test_workdir_of_another_run(self, capsys, trained, data_dir, argument, message):
         before = {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
-        argv = ["--task=hyperbola", "--method=mdn", "--seeds=2", "--steps=40", "--checkpoint_every=16"]
+        argv = [
+            "--task=hyperbola",
+            "--method=mdn",
+            "--preset=small",
+            "--seeds=2",
+            "--steps=40",
+            "--checkpoint_every=16",
+        ]
         argv += [f"--set={override}" for override in SMALL] + [f"--workdir={trained}", f"--data_dir={data_dir}"]
         error = self.refused(capsys, train.main, *argv, argument)
         assert "holds a run of another config" in error and message in error
@@ -387,8 +394,9 @@ def test_a_member_that_diverges_is_frozen_named_and_has_no_metrics(data_dir, tmp
 def _command(workdir, data_dir, method):
     overrides = [*SMALL, *(TINY_NETWORK if method == "ebgan_mdn" else ())]
     return [
-        sys.executable, "-m", "experiments.train", "--task=hyperbola", f"--method={method}", "--seeds=2", "--steps=96",
-        "--checkpoint_every=24", f"--workdir={workdir}", f"--data_dir={data_dir}", *(f"--set={o}" for o in overrides),
+        sys.executable, "-m", "experiments.train", "--task=hyperbola", f"--method={method}", "--preset=small",
+        "--seeds=2", "--steps=96", "--checkpoint_every=24", f"--workdir={workdir}", f"--data_dir={data_dir}",
+        *(f"--set={o}" for o in overrides),
     ]  # fmt: skip
 
 

@@ -28,7 +28,7 @@ VALID = ("partition", "time", "nodelist", "setup", "nodes", "cpus_per_task", "ex
 
 def tiny(method, steps):
     overrides = [path for path in SMALL if method == "mdn" or "generator" not in path]
-    return make_config("hyperbola", method, 2, 0, (f"train.steps={steps}", *overrides))
+    return make_config("hyperbola", method, 2, 0, (f"train.steps={steps}", *overrides), "small")
 
 
 def job(directory, name, config, data_dir):

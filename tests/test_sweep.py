@@ -18,7 +18,7 @@ SWEEP = (
     "--method=mdn", "--seeds=8", "--steps=640", "--checkpoint_every=48", "--grid=method.generator.num_components=1,2",
     "--grid=train.batch_size=16,32", "--grid=hyper.scale_floor=0.001,0.01,0.1", "--set=data.num_demonstrations=64",
     "--set=evaluation.num_inputs=10", "--set=evaluation.num_quadrature=100", "--set=evaluation.num_draws=20",
-    "--set=method.generator.hidden=16",
+    "--set=method.generator.hidden=16", "--preset=small",
 )  # fmt: skip
 
 

@@ -43,7 +43,7 @@ class Config:
     inference: Literal["ensemble", "sgld"] = "sgld"
     num_networks: int = 8
     burn_in: float = 0.5
-    decay_every: int = 20
+    decay_every: int = 0
     sample_by: generators.Draw = "sample"
     act_by: generators.Draw = "sample"
 

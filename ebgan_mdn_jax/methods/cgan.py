@@ -46,7 +46,7 @@ class Config:
     loss: Literal["non_saturating", "wasserstein"] = "non_saturating"
     penalty: Literal["none", "real", "interpolated"] = "real"
     discriminator_steps: int = 20
-    decay_every: int = 20
+    decay_every: int = 0
 
     def __post_init__(self):
         require_choices(self, "method")

@@ -45,7 +45,7 @@ class Config:
     scale: Literal["learned", "fixed"] = "learned"
     initial_scale: float = 0.1
     init: networks.Init = "torch"
-    decay_every: int = 20
+    decay_every: int = 0
     sample_by: Draw = "sample"
     act_by: Draw = "sample"
 

@@ -48,7 +48,7 @@ class Config:
     num_negatives: int = 32
     energy_steps: int = 5
     alpha_schedule: Literal["linear", "constant"] = "linear"
-    decay_every: int = 20
+    decay_every: int = 0
     sample_by: Inference = "sample"
     act_by: Inference = "sample"
     num_candidates: int = 32

@@ -15,7 +15,7 @@ Gradients stop at ``x_g`` in the first loss and at theta in the second. Draws ar
 
 Where we differ from the paper and its code:
   * alpha multiplies the exponential ("weight"); the code multiplies the logit, which makes the energies drift (`losses.info_nce`).
-    Default schedule: ``max(1 - epoch / epochs, 0.1)``.
+    Their schedule, "linear", is ``max(1 - epoch / epochs, 0.1)``; by default alpha is constant.
   * the paper has ``h = 0``: its energy term pulls draws to the lowest energy and narrows the mixture. With ``h = 1`` it is the reverse
     divergence ``KL(q || exp(-E) / Z)``. Only with ``correct_proposal`` is that least at the data's density p; else ``exp(-E)`` is p / r,
     with the generator in r, and the term widens the mixture. With a latent, q is the mixture of one z. ``warm_up`` is the share of
@@ -60,17 +60,17 @@ class Config:
     num_generated: int = 1
     negatives: Literal["uniform", "data", "mixed"] = "uniform"
     negatives_box: float = 1.0
-    energy_steps: int = 5
-    alpha_schedule: Literal["linear", "constant"] = "linear"
+    energy_steps: int = 2
+    alpha_schedule: Literal["linear", "constant"] = "constant"
     alpha_form: losses.AlphaForm = "weight"
     energy_term: Literal["sampled", "all_components"] = "sampled"
     correct_proposal: bool = False
-    decay_every: int = 20
+    decay_every: int = 0
     sample_by: energy_guided.Inference = "sample"
     act_by: energy_guided.Inference = "sample"
     num_candidates: int = 32
     candidates: generators.Candidates = "mixture"
-    reweight: bool = False
+    reweight: bool = True
     reweight_clip: float = -1.0
     refine_steps: int = 0
     refine_step_size: float = 1e-3
@@ -105,16 +105,16 @@ class Config:
             self.candidates == "mixture" or self.generator.latent_dim == 0,
             "method.candidates=component needs one mixture per observation: use generator.latent_dim=0",
         )
-        for name, used in (
-            ("correct_proposal=True", self.correct_proposal),
-            ("reweight=True", self.reweight),
-            (f"sample_by={self.sample_by}", self.sample_by in ("resample", "densest")),
-            (f"act_by={self.act_by}", self.act_by in ("resample", "densest")),
+        for name, used, instead in (
+            ("correct_proposal=True", self.correct_proposal, "correct_proposal=False"),
+            ("reweight=True", self.reweight, "reweight=False"),
+            (f"sample_by={self.sample_by}", self.sample_by in ("resample", "densest"), "sample_by=rerank"),
+            (f"act_by={self.act_by}", self.act_by in ("resample", "densest"), "act_by=rerank"),
         ):
             require(
                 known or not used,
                 f"method.{name} needs the proposal's density: use critic=info_nce, negatives=uniform, alpha_form=weight, "
-                "generator.latent_dim=0",
+                f"generator.latent_dim=0, or set method.{instead}",
             )
 
 
@@ -122,9 +122,9 @@ class Hyper(NamedTuple):
     """Traced scalars: learning rates and their decay, ``w``, ``h``, warm-up, alpha's first value and floor, least standard deviation."""
 
     energy_learning_rate: float = 1e-3
-    generator_learning_rate: float = 5e-4
+    generator_learning_rate: float = 1e-3
     learning_rate_decay: float = 0.5
-    energy_weight: float = 1.0
+    energy_weight: float = 0.03
     entropy_weight: float = 0.0
     warm_up: float = 0.0
     alpha: float = 1.0

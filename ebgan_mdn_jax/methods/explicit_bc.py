@@ -21,7 +21,7 @@ class Config:
 
     hidden: tuple[int, ...] = (64, 64, 64, 64)
     init: networks.Init = "torch"
-    decay_every: int = 20
+    decay_every: int = 0
 
     def __post_init__(self):
         require_choices(self, "method")

@@ -27,10 +27,10 @@ class GeneratorConfig:
     deviation of ``covariance="fixed"``.
     """
 
-    num_components: int = 3
-    covariance: mixtures.Covariance = "isotropic"
+    num_components: int = 64
+    covariance: mixtures.Covariance = "diagonal"
     family: mixtures.Family = "gaussian"
-    hidden: tuple[int, ...] = (64, 64)
+    hidden: tuple[int, ...] = (128, 128, 128)
     latent_dim: int = 0
     fixed_scale: float = 0.1
     init: networks.Init = "torch"

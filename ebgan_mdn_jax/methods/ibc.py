@@ -40,7 +40,7 @@ class Config:
     energy_hidden: tuple[int, ...] = (64, 64, 64)
     energy_init: networks.Init = "torch"
     num_negatives: int = 64
-    decay_every: int = 20
+    decay_every: int = 0
     sample_by: Inference = "sample"
     act_by: Inference = "argmin"
     num_candidates: int = 16_384

@@ -25,7 +25,7 @@ class Config:
     """Program structure: the generator, epochs between decays, and how `sample` and `act` choose actions."""
 
     generator: generators.GeneratorConfig = generators.GeneratorConfig()
-    decay_every: int = 20
+    decay_every: int = 0
     sample_by: generators.Draw = "sample"
     act_by: generators.Draw = "sample"
 
@@ -37,7 +37,7 @@ class Config:
 class Hyper(NamedTuple):
     """Traced scalars; ``scale_floor`` is the least standard deviation of a component, in network units."""
 
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     learning_rate_decay: float = 0.5
     scale_floor: float = 1e-3
 

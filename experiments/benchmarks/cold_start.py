@@ -27,7 +27,7 @@ from experiments.config import make_config
 from experiments.program import build, compile_program
 flags.configure_jax()
 imported = time.perf_counter() - began
-program = compile_program(build(make_config("hyperbola", "ebgan_mdn", 1)))
+program = compile_program(build(make_config("hyperbola", "ebgan_mdn", 1, preset="small")))
 compiled = time.perf_counter() - began
 jax.block_until_ready(call_of(program, 1)())
 print(json.dumps({"import": imported, "compiled": compiled, "first step": time.perf_counter() - began}))

@@ -20,7 +20,9 @@ def rows(negatives, num_steps: int, overrides=("method.generator.num_components=
     """Measure one member of each program, ``num_steps`` steps a call."""
     programs = {}
     for number in negatives:
-        run = build(make_config("hyperbola", "ebgan_mdn", 1, 0, [*overrides, f"method.num_negatives={number}"]))
+        run = build(
+            make_config("hyperbola", "ebgan_mdn", 1, 0, [*overrides, f"method.num_negatives={number}"], preset="small")
+        )
         layout = choose_layout(run.config, 1, 1)
         programs[number] = compile_on(run, layout, choose_members_per_step(run, layout))
     seconds = measure.interleaved({number: call_of(program, num_steps) for number, program in programs.items()})

@@ -32,7 +32,7 @@ def rows(counts, num_steps: int, overrides=_OVERRIDES) -> list[dict]:
     """Measure programs of ``counts`` members, ``num_steps`` steps a call."""
     programs = {}
     for count in counts:
-        run = build(make_config("hyperbola", "ebgan_mdn", count, 0, overrides))
+        run = build(make_config("hyperbola", "ebgan_mdn", count, 0, overrides, preset="small"))
         layout = choose_layout(run.config, count, 1)
         programs[count] = compile_on(run, layout, choose_members_per_step(run, layout))
     calls = {count: call_of(program, num_steps) for count, program in programs.items()}

@@ -100,7 +100,10 @@ def step_flops(size: str) -> int:
 
     obs_dim, action_dim, num_negatives = SIZES[size]
     config = ebgan_mdn.Config(
-        GeneratorConfig(COMPONENTS, hidden=HIDDEN), HIDDEN, num_negatives=num_negatives, energy_steps=ENERGY_STEPS
+        GeneratorConfig(COMPONENTS, "isotropic", hidden=HIDDEN),
+        HIDDEN,
+        num_negatives=num_negatives,
+        energy_steps=ENERGY_STEPS,
     )
     box = [(sign,) * dim for dim in (obs_dim, action_dim) for sign in (-1.0, 1.0)]
     return measure.ebgan_mdn_flops(config, Spec(*box), BATCH)

@@ -41,7 +41,7 @@ def train_ours(size: Size, num_members: int, parallel: str = "seeds") -> Callabl
     from ebgan_mdn_jax.types import Batch, Horizon, Spec
 
     config = ebgan_mdn.Config(
-        GeneratorConfig(COMPONENTS, hidden=HIDDEN),
+        GeneratorConfig(COMPONENTS, "isotropic", hidden=HIDDEN),
         energy_hidden=HIDDEN,
         num_negatives=size.num_negatives,
         energy_steps=ENERGY_STEPS,

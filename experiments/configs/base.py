@@ -69,8 +69,8 @@ def run_spec(
     return RunSpec(name, task, method, num_seeds, overrides, preset)
 
 
-# Of the ablations: seeds, and settings of every method on a task. Those of "hyperbola" and "lines" are the defaults, as in config
-# `hyperbola`; the arm and the routes have 4,000 steps, 5 halvings of the learning rate and the same rate for both networks.
+# Of the ablations: seeds, and settings of every method on a task. On "hyperbola" and "lines" they are those of the preset "small", as in
+# config `hyperbola`; the arm and the routes have 4,000 steps, 5 halvings of the learning rate and the same rate for both networks.
 _ABLATION_SEEDS = {"hyperbola": 16, "lines": 16, "two_link": 6, "multi_route": 6}
 _ABLATION_COMPONENTS = {"hyperbola": 2, "lines": 3, "two_link": 2, "multi_route": 2}
 _ABLATION_DECAY = {"two_link": 8, "multi_route": 3}  # epochs
@@ -94,7 +94,7 @@ def ablation(task: str, method: str, *overrides: str, variant: str = "") -> RunS
         rate = {"mdn": "learning_rate", "ebgan": "generator_learning_rate", "ebgan_mdn": "generator_learning_rate"}
         if method in rate:
             settings.append(f"hyper.{rate[method]}=0.001")
-    return run_spec(task, method, _ABLATION_SEEDS[task], *settings, *overrides, variant=variant)
+    return run_spec(task, method, _ABLATION_SEEDS[task], *settings, *overrides, variant=variant, preset="small")
 
 
 def swept(task: str, method: str, path: str, values: tuple, *overrides: str, variant: str = "") -> tuple[RunSpec, ...]:

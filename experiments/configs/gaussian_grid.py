@@ -17,8 +17,17 @@ _SETTINGS = ("train.steps=15350", "method.generator.num_components=10", "method.
 _DIAGONAL = "method.generator.covariance=diagonal"
 
 RUNS = (
-    run_spec("gaussian_grid", "mdn", 8, *_SETTINGS, _DIAGONAL),
-    run_spec("gaussian_grid", "mdn", 8, *_SETTINGS, variant="isotropic"),
-    run_spec("gaussian_grid", "ebgan_mdn", 8, *_SETTINGS, _DIAGONAL),
-    run_spec("gaussian_grid", "ebgan_mdn", 8, *_SETTINGS, _DIAGONAL, "method.alpha_form=logit", variant="logit"),
+    run_spec("gaussian_grid", "mdn", 8, *_SETTINGS, _DIAGONAL, preset="small"),
+    run_spec("gaussian_grid", "mdn", 8, *_SETTINGS, variant="isotropic", preset="small"),
+    run_spec("gaussian_grid", "ebgan_mdn", 8, *_SETTINGS, _DIAGONAL, preset="small"),
+    run_spec(
+        "gaussian_grid",
+        "ebgan_mdn",
+        8,
+        *_SETTINGS,
+        _DIAGONAL,
+        "method.alpha_form=logit",
+        variant="logit",
+        preset="small",
+    ),
 )

@@ -15,9 +15,11 @@ _STEPS = "train.steps=800"
 _FLOOR = "hyper.scale_floor=0.05"
 
 RUNS = (
-    run_spec("geyser", "explicit_bc", 20, _STEPS),
-    run_spec("geyser", "mdn", 20, _STEPS, _FLOOR),
-    run_spec("geyser", "ebgan_mdn", 20, _STEPS, _FLOOR),
-    run_spec("geyser", "ebgan_mdn", 20, _STEPS, _FLOOR, "method.sample_by=rerank", variant="rerank"),
-    run_spec("geyser", "ebgan_mdn", 20, _STEPS, _FLOOR, "method.sample_by=resample", variant="resample"),
+    run_spec("geyser", "explicit_bc", 20, _STEPS, preset="small"),
+    run_spec("geyser", "mdn", 20, _STEPS, _FLOOR, preset="small"),
+    run_spec("geyser", "ebgan_mdn", 20, _STEPS, _FLOOR, preset="small"),
+    run_spec("geyser", "ebgan_mdn", 20, _STEPS, _FLOOR, "method.sample_by=rerank", variant="rerank", preset="small"),
+    run_spec(
+        "geyser", "ebgan_mdn", 20, _STEPS, _FLOOR, "method.sample_by=resample", variant="resample", preset="small"
+    ),
 )

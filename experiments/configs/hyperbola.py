@@ -17,11 +17,22 @@ _MIXTURE = "method.generator.num_components=2"
 _CONSTANT = "method.alpha_schedule=constant"
 
 RUNS = (
-    run_spec("hyperbola", "explicit_bc", 16),
-    run_spec("hyperbola", "mdn", 16, _MIXTURE),
-    run_spec("hyperbola", "ebgan_mdn", 16, _MIXTURE, _CONSTANT),
-    run_spec("hyperbola", "ebgan_mdn", 16, _MIXTURE, variant="dynamic"),
-    run_spec("hyperbola", "ebgan_mdn", 16, _MIXTURE, "method.alpha_form=logit", variant="logit"),
-    run_spec("hyperbola", "ebgan_mdn", 16, _MIXTURE, _CONSTANT, "method.sample_by=rerank", variant="rerank"),
-    run_spec("hyperbola", "ebgan_mdn", 16, _MIXTURE, _CONSTANT, "method.sample_by=resample", variant="resample"),
+    run_spec("hyperbola", "explicit_bc", 16, preset="small"),
+    run_spec("hyperbola", "mdn", 16, _MIXTURE, preset="small"),
+    run_spec("hyperbola", "ebgan_mdn", 16, _MIXTURE, _CONSTANT, preset="small"),
+    run_spec("hyperbola", "ebgan_mdn", 16, _MIXTURE, variant="dynamic", preset="small"),
+    run_spec("hyperbola", "ebgan_mdn", 16, _MIXTURE, "method.alpha_form=logit", variant="logit", preset="small"),
+    run_spec(
+        "hyperbola", "ebgan_mdn", 16, _MIXTURE, _CONSTANT, "method.sample_by=rerank", variant="rerank", preset="small"
+    ),
+    run_spec(
+        "hyperbola",
+        "ebgan_mdn",
+        16,
+        _MIXTURE,
+        _CONSTANT,
+        "method.sample_by=resample",
+        variant="resample",
+        preset="small",
+    ),
 )

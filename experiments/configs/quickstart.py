@@ -12,7 +12,13 @@ from experiments.configs.base import run_spec
 _MODES = {"hyperbola": 2, "inverse_sine": 3}
 
 RUNS = tuple(
-    run_spec(task, method, 4, *([f"method.generator.num_components={modes}"] if method != "explicit_bc" else []))
+    run_spec(
+        task,
+        method,
+        4,
+        *([f"method.generator.num_components={modes}"] if method != "explicit_bc" else []),
+        preset="small",
+    )
     for task, modes in _MODES.items()
     for method in ("explicit_bc", "mdn", "ebgan_mdn")
 )

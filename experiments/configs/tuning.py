@@ -13,7 +13,7 @@ import math
 from ebgan_mdn_jax.tasks import TASKS
 from experiments.configs.base import RunSpec, fewer_inputs, run_spec
 
-_GENERATOR = ("method.generator.hidden=(64,64,64)", "method.generator.covariance=diagonal")
+_WIDE = "(128,128,128)"  # generators and decoders, as the default of the mixtures
 _SEVERAL = "method.generator.num_components=8", "method.generator.num_components=64"
 _RATES = "hyper.learning_rate=0.0005,0.001,0.002,0.005"
 
@@ -25,18 +25,22 @@ _SETTINGS: dict[str, tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]] = {
         ("hyper.bandwidth=0.005,0.02",),
         tuple((f"method.num_neighbours={k}",) for k in (1, 3, 10, 30)),
     ),
-    "mdn": ((*_GENERATOR, _RATES), tuple((several,) for several in _SEVERAL)),
+    "mdn": ((_RATES,), tuple((several,) for several in _SEVERAL)),
     "bayesian_mdn": (
-        (*_GENERATOR, "hyper.learning_rate=0.0005,0.002"),
+        ("hyper.learning_rate=0.0005,0.002",),
         tuple((f"method.inference={way}", several) for way in ("ensemble", "sgld") for several in _SEVERAL),
     ),
     "ibc": ((_RATES,), (("method.num_iterations=0",), ("method.num_iterations=1",))),
     "cvae": (
-        ("hyper.beta=0.1,1", "hyper.learning_rate=0.001,0.005"),
+        (f"method.decoder_hidden={_WIDE}", "hyper.beta=0.1,1", "hyper.learning_rate=0.001,0.005"),
         (("method.latent_dim=2",), ("method.latent_dim=8",)),
     ),
     "cgan": (
-        ("hyper.generator_learning_rate=0.0005", "hyper.discriminator_learning_rate=0.0002,0.001"),
+        (
+            f"method.generator_hidden={_WIDE}",
+            "hyper.generator_learning_rate=0.0005",
+            "hyper.discriminator_learning_rate=0.0002,0.001",
+        ),
         tuple(
             (f"method.penalty={p}", f"method.discriminator_steps={steps}")
             for p in ("none", "real")
@@ -44,19 +48,15 @@ _SETTINGS: dict[str, tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]] = {
         ),
     ),
     "ebgan": (
-        ("hyper.generator_learning_rate=0.0001,0.0005", "hyper.energy_learning_rate=0.0005,0.001"),
+        (
+            f"method.generator_hidden={_WIDE}",
+            "hyper.generator_learning_rate=0.0001,0.0005",
+            "hyper.energy_learning_rate=0.0005,0.001",
+        ),
         (("method.latent_dim=2",), ("method.latent_dim=8",)),
     ),
     "ebgan_mdn": (
-        (
-            *_GENERATOR,
-            _SEVERAL[1],
-            "method.energy_steps=2",
-            "method.alpha_schedule=constant",
-            "hyper.generator_learning_rate=0.001",
-            "hyper.energy_weight=0.03,0.3",
-            "hyper.entropy_weight=0,1",
-        ),
+        ("hyper.energy_weight=0.03,0.3", "hyper.entropy_weight=0,1"),
         (("method.reweight=False",), ("method.reweight=True",)),
     ),
 }
@@ -68,7 +68,7 @@ def _tuning(task: str) -> tuple[RunSpec, ...]:
         if method == "nearest_neighbour":
             budget = (f"train.steps={math.ceil(TASKS[task].num_demonstrations / 32)}",)
         else:
-            budget = ("train.steps=5000", "method.decay_every=0", "hyper.learning_rate_decay=0.5")
+            budget = ("train.steps=5000", "hyper.learning_rate_decay=0.5")
         for overrides in variants:
             variant = ",".join(override.removeprefix("method.").removeprefix("generator.") for override in overrides)
             runs.append(

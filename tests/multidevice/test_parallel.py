@@ -10,7 +10,7 @@ import optax
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from ebgan_mdn_jax.methods import METHODS, ebgan_mdn
+from ebgan_mdn_jax.methods import METHODS
 from ebgan_mdn_jax.training import devices, loop, members
 from ebgan_mdn_jax.types import Batch, Horizon, InputError, Spec
 from experiments import program, run
@@ -53,10 +53,16 @@ def host(tree):
     )
 
 
+def make(name, *overrides, **kwargs):
+    """A method with small networks."""
+    config = make_config("lines", name, overrides=overrides, preset="small")
+    return METHODS[name].make(config.method, SPEC, HORIZON, **kwargs)
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_sharded_members_equal_solo_runs_bitwise(name):
     """14 members on 4 devices: two copies fill the gap."""
-    method = METHODS[name].make(METHODS[name].Config(), SPEC, HORIZON)
+    method = make(name)
     states, info = train(method, range(14), 12, 4)
     assert states.failed_at.shape == (14,)
     for seed in (0, 6, 13):
@@ -66,7 +72,7 @@ def test_sharded_members_equal_solo_runs_bitwise(name):
 
 
 def test_members_are_spread_over_devices():
-    method = METHODS["mdn"].make(METHODS["mdn"].Config(), SPEC, HORIZON)
+    method = make("mdn")
     states = members.init_states(method, np.arange(8, dtype=np.int32), devices.make_layout(jax.devices()).members)
     for leaf in jax.tree.leaves(states):
         assert [shard.data.shape[0] for shard in leaf.addressable_shards] == [2] * 4
@@ -76,8 +82,7 @@ def test_members_are_spread_over_devices():
 @pytest.mark.parametrize(("parallel", "batch_devices"), [("pmap", 0), ("shard_map", 0), ("shard_map", 2)])
 def test_shared_minibatches_have_the_raw_gradients_of_one_device(name, parallel, batch_devices):
     """Gradients themselves, to 1e-5 of the largest: under Adam even N-times too large ones would look right."""
-    module = METHODS[name]
-    method = module.make(module.Config(), SPEC, HORIZON, optimizer=keep_gradients())
+    method = make(name, optimizer=keep_gradients())
     for steps in (1, 20):
         alone, alone_info = host(train(method, [3, 4, 5], steps))
         split, split_info = host(train(method, [3, 4, 5], steps, 4, parallel, batch_devices))
@@ -89,7 +94,7 @@ def test_shared_minibatches_have_the_raw_gradients_of_one_device(name, parallel,
 
 
 def test_a_poisoned_member_on_another_device_changes_nothing():
-    method = METHODS["ebgan_mdn"].make(METHODS["ebgan_mdn"].Config(energy_steps=1), SPEC, HORIZON)
+    method = make("ebgan_mdn", "method.energy_steps=1")
     layout = devices.make_layout(jax.devices())
     group = members.make_members(method, range(4))
     chunk = loop.make_chunk(method, 8, 1, layout)
@@ -119,7 +124,7 @@ def test_layouts_that_do_not_fit_are_refused():
         devices.make_layout(four, "pmap", 2)
     with pytest.raises(InputError, match="only shard_map spreads members and minibatches"):
         devices.make_layout(four, "seeds", 2)
-    method = METHODS["mdn"].make(METHODS["mdn"].Config(), SPEC, HORIZON)
+    method = make("mdn")
     with pytest.raises(InputError, match="train.batch_size=6 does not divide over 4 devices"):
         loop.make_chunk(method, 6, 1, devices.make_layout(four, "pmap"))
 
@@ -128,8 +133,8 @@ def test_layouts_that_do_not_fit_are_refused():
 @pytest.mark.parametrize(("negatives", "check_vma"), [("uniform", True), ("uniform", False), ("mixed", False)])
 def test_shard_map_takes_the_step_of_the_full_batch(negatives, check_vma):
     """Negatives from other rows too: they come from the whole batch wherever it lies."""
-    config = ebgan_mdn.Config(negatives=negatives, num_negatives=8)
-    method = ebgan_mdn.make(config, SPEC, HORIZON, optimizer=optax.identity())
+    overrides = (f"method.negatives={negatives}", "method.num_negatives=8")
+    method = make("ebgan_mdn", *overrides, optimizer=optax.identity())
     state = jax.jit(method.init)(jax.random.key(0))
     batch = jax.tree.map(lambda x: x[0], data())
     whole, info = jax.jit(method.step)(state, batch, method.hyper)
