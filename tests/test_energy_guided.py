@@ -1,5 +1,7 @@
 """What the trained energy is good for: EBGAN-MDN's ways to choose actions, against densities known in closed form."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,21 +16,27 @@ SPEC = Spec((-1.0,), (1.0,), (-1.0,), (1.0,))
 KEY = jax.random.key(11)
 
 
-def linear_energy_method(slope, **fields):
-    """A method with ``E = slope * a`` and a single Gaussian N(0.2, 0.5^2) as its generator, on the box [-1, 1]."""
+def linear_energy(slope, outputs, scale_floor, **fields):
+    """A method with ``E = slope * a`` on the box [-1, 1], and a mixture of K Gaussians given by 3 K outputs: logits, means, raw scales."""
     config = ebgan_mdn.Config(
-        generators.GeneratorConfig(1, hidden=()),
-        energy_hidden=(),
-        num_negatives=4,
-        num_candidates=128,
-        **{"reweight": False} | fields,
+        generators.GeneratorConfig(len(outputs) // 3, hidden=()), energy_hidden=(), num_negatives=4, reweight=False
     )
-    method = ebgan_mdn.make(config, SPEC, Horizon(1, 1))
+    method = ebgan_mdn.make(dataclasses.replace(config, **fields), SPEC, Horizon(1, 1))
     params = jax.tree.map(jnp.zeros_like, jax.jit(method.init)(jax.random.key(0)).params)
-    outputs = params.generator["params"]["MLP_0"]["Dense_0"]
-    outputs["bias"] = jnp.asarray([0.0, 0.2, np.log(0.4)])  # logit, mean, raw scale
+    params.generator["params"]["MLP_0"]["Dense_0"]["bias"] = jnp.asarray(outputs)
     params.energy["params"]["MLP_0"]["Dense_0"]["kernel"] = jnp.asarray([[0.0], [slope]])
-    return method, params._replace(scale_floor=jnp.asarray(0.1), alpha=jnp.asarray(0.5))
+    return method, params._replace(scale_floor=jnp.asarray(scale_floor), alpha=jnp.asarray(0.5))
+
+
+def one_gaussian(slope, **fields):
+    """``E = slope * a`` and N(0.2, 0.5^2), with 128 candidates."""
+    return linear_energy(slope, [0.0, 0.2, np.log(0.4)], 0.1, num_candidates=128, **fields)
+
+
+def two_modes(**fields):
+    """``E = a``, and components N(-0.5, 0.05^2) and N(0.5, 0.05^2) of weights 1/4 and 3/4, with 64 candidates."""
+    outputs = [0.0, np.log(3.0), -0.5, 0.5, np.log(0.04), np.log(0.04)]
+    return linear_energy(1.0, outputs, 0.01, num_candidates=64, **fields)
 
 
 @pytest.mark.parametrize("correct_proposal", [False, True])
@@ -39,7 +47,7 @@ def test_resampled_actions_follow_the_density_of_the_energy(correct_proposal):
     bounds it: the weights 1 / q must undo the bell of q within the box, at the odds of uniform draws.
     """
     slope = 0.0 if correct_proposal else 1.0
-    method, params = linear_energy_method(slope, sample_by="resample", correct_proposal=correct_proposal)
+    method, params = one_gaussian(slope, sample_by="resample", correct_proposal=correct_proposal)
     draws = np.asarray(jax.jit(method.sample, static_argnums=3)(KEY, params, jnp.zeros((1, 1)), 3_000)).ravel()
     x = np.linspace(-4, 4, 8_001)
     q = scipy.stats.norm.pdf(x, 0.2, 0.5)
@@ -57,7 +65,7 @@ def test_resampled_actions_follow_the_density_of_the_energy(correct_proposal):
 
 def test_rerank_acts_by_the_lowest_energy():
     """``E = a``: the least of 128 draws of N(0.2, 0.5^2), whose distribution is known."""
-    method, params = linear_energy_method(1.0, sample_by="rerank", act_by="rerank")
+    method, params = one_gaussian(1.0, sample_by="rerank", act_by="rerank")
     obs = jnp.zeros((1_000, 1))
     action = np.asarray(jax.jit(method.act)(KEY, params, obs)).ravel()
     assert scipy.stats.kstest(action, lambda v: 1 - scipy.stats.norm.sf(v, 0.2, 0.5) ** 128).pvalue > 1e-6
@@ -67,29 +75,12 @@ def test_rerank_acts_by_the_lowest_energy():
 
 def test_densest_acts_by_the_density_that_the_energy_stands_for():
     """``E = 0``: the data's density is r = (4 u + q / 2) / 4.5, highest at q's mode."""
-    method, params = linear_energy_method(0.0, act_by="densest")
+    method, params = one_gaussian(0.0, act_by="densest")
     action = np.asarray(jax.jit(method.act)(KEY, params, jnp.zeros((200, 1)))).ravel()
     assert np.max(np.abs(action - 0.2)) < 0.15  # of 128 candidates the nearest one to the mode
-    method, params = linear_energy_method(0.0, act_by="densest", correct_proposal=True)
+    method, params = one_gaussian(0.0, act_by="densest", correct_proposal=True)
     flat = np.asarray(jax.jit(method.act)(KEY, params, jnp.zeros((200, 1)))).ravel()
     assert np.std(flat) > 0.3  # r was taken out in training, so a flat energy is a flat density
-
-
-def two_modes(**fields):
-    """``E = slope * a`` with slope 1, and components N(-0.5, 0.05^2) and N(0.5, 0.05^2) of weights 1/4 and 3/4."""
-    config = ebgan_mdn.Config(
-        generators.GeneratorConfig(2, hidden=()),
-        energy_hidden=(),
-        num_negatives=4,
-        num_candidates=64,
-        **{"reweight": False} | fields,
-    )
-    method = ebgan_mdn.make(config, SPEC, Horizon(1, 1))
-    params = jax.tree.map(jnp.zeros_like, jax.jit(method.init)(jax.random.key(0)).params)
-    outputs = params.generator["params"]["MLP_0"]["Dense_0"]
-    outputs["bias"] = jnp.asarray([0.0, np.log(3.0), -0.5, 0.5, np.log(0.04), np.log(0.04)])
-    params.energy["params"]["MLP_0"]["Dense_0"]["kernel"] = jnp.asarray([[0.0], [1.0]])
-    return method, params._replace(scale_floor=jnp.asarray(0.01), alpha=jnp.asarray(0.5))
 
 
 def test_candidates_of_one_component_keep_the_modes():

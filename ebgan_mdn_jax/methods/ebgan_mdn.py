@@ -13,9 +13,10 @@ Gradients stop at ``x_g`` in the first loss and at theta in the second. Draws ar
 ``energy_term="sampled"`` the mixture weights are trained by the likelihood alone; ``"all_components"`` uses
 ``sum_k pi_k E(o, mu_k + sigma_k eps_k)`` instead, which trains them too.
 
-Where we differ from the paper and its code:
+The defaults are one configuration for all tasks. The paper has R = 5 or 2, ``w = 1``, as many components as modes, and no ``reweight``.
+Where else we differ from it and its code:
   * alpha multiplies the exponential ("weight"); the code multiplies the logit, which makes the energies drift (`losses.info_nce`).
-    Their schedule, "linear", is ``max(1 - epoch / epochs, 0.1)``; by default alpha is constant.
+    Their schedule, "linear", is ``max(1 - epoch / epochs, 0.1)``; by default alpha stays 1.
   * the paper has ``h = 0``: its energy term pulls draws to the lowest energy and narrows the mixture. With ``h = 1`` it is the reverse
     divergence ``KL(q || exp(-E) / Z)``. Only with ``correct_proposal`` is that least at the data's density p; else ``exp(-E)`` is p / r,
     with the generator in r, and the term widens the mixture. With a latent, q is the mixture of one z. ``warm_up`` is the share of
