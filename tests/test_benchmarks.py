@@ -11,6 +11,7 @@ import pytest
 
 from ebgan_mdn_jax import losses, mixture, networks
 from ebgan_mdn_jax.methods import METHODS, ebgan_mdn
+from ebgan_mdn_jax.methods.generator import GeneratorConfig
 from ebgan_mdn_jax.types import Spec
 from experiments.benchmarks import inference, masking, measure, members, throughput, worker
 
