@@ -165,7 +165,7 @@ def test_gradient_penalty_in_two_dimensions_and_where_the_logit_is_flat():
 
 def test_against_each_other_they_learn_a_shifted_gaussian():
     """Affine generator, data ``N(0.5 - o, 0.3^2)``: mean, slope and deviation are found."""
-    config = cgan.Config((), 1, (32,), discriminator_steps=5, penalty="none")
+    config = cgan.Config((), 1, (32,), discriminator_steps=5, penalty="none", decay_every=20)
     method = cgan.make(config, SPEC, Horizon(400, 20))
     generator = np.random.default_rng(1)
     obs = generator.uniform(-1, 1, (256, 1)).astype(np.float32)

@@ -35,7 +35,9 @@ def test_kl_and_nll_add_up_over_dimensions():
 
 def linear(**fields):
     """Affine encoder and decoder, one latent."""
-    config = cvae.Config(encoder_hidden=(), decoder_hidden=(), latent_dim=1, initial_scale=SCALE, **fields)
+    config = cvae.Config(
+        encoder_hidden=(), decoder_hidden=(), latent_dim=1, initial_scale=SCALE, decay_every=20, **fields
+    )
     return cvae.make(config, SPEC, Horizon(STEPS, STEPS // 60))
 
 
@@ -107,7 +109,9 @@ def test_learned_deviations_start_as_told_and_keep_their_floor():
 def test_a_latent_tells_two_modes_apart():
     """Actions are +-0.5 at every observation: draws are near both, in about equal shares, and seldom between."""
     sign = np.random.default_rng(0).choice([-0.5, 0.5], (256, 1)).astype(np.float32)
-    method = cvae.make(cvae.Config(encoder_hidden=(32,), decoder_hidden=(32,)), SPEC, Horizon(1000, 100))
+    method = cvae.make(
+        cvae.Config(encoder_hidden=(32,), decoder_hidden=(32,), decay_every=20), SPEC, Horizon(1000, 100)
+    )
     batch = Batch(jnp.linspace(-1, 1, 256)[:, None], jnp.asarray(sign))
     hyper = method.hyper._replace(learning_rate=5e-3)
     run = jax.jit(lambda s: jax.lax.fori_loop(0, 1000, lambda _, s: method.step(s, batch, hyper)[0], s))
