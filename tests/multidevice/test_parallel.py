@@ -156,7 +156,7 @@ def small_run(parallel, batch_devices=0, num_seeds=3):
         "train.steps=24", "train.checkpoint_every=8", f"train.parallel={parallel}", f"train.batch_devices={batch_devices}",
         "data.num_demonstrations=64", "evaluation.num_inputs=5", "evaluation.num_quadrature=50", "evaluation.num_draws=20",
     ]  # fmt: skip
-    return make_config("hyperbola", "mdn", num_seeds, 0, overrides)
+    return make_config("hyperbola", "mdn", num_seeds, 0, overrides, "small")
 
 
 def cut_back(path, again, step):
