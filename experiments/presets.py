@@ -194,7 +194,7 @@ _PAPER: dict[str, Callable[[str], tuple[str, ...]]] = {
 
 
 def _small(method: str) -> tuple[str, ...]:
-    """Those that decay do so every 20 epochs."""
+    """The same on every task."""
     settings = ["train.steps=1600"]
     if method != "nearest_neighbour":
         settings.append("method.decay_every=20")

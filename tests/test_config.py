@@ -180,6 +180,14 @@ def test_tuned_presets_are_one_configuration_for_all_tasks():
     assert generators[0] == generators[1]
 
 
+@pytest.mark.parametrize(("method", "constant"), [("mdn", ()), ("ebgan_mdn", ("method.alpha_schedule=constant",))])
+def test_small_settings_are_the_papers_on_the_hyperbola(method, constant):
+    """But for the number of components, which is one for all tasks, and alpha."""
+    overrides = ("method.generator.num_components=2", *constant)
+    small = configs.make_config("hyperbola", method, overrides=overrides, preset="small")
+    assert small == configs.make_config("hyperbola", method, preset="paper")
+
+
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name.startswith("tuning")])
 def test_every_method_is_tuned_by_8_settings_and_2_seeds(name):
     members = dict.fromkeys(METHODS, 0)
