@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
 
 from ebgan_mdn_jax import plotting
 from ebgan_mdn_jax.evaluation import statistics
@@ -282,8 +283,27 @@ def scatter_panels(spec: ScatterFigure, members: Sequence[Member]) -> list[plott
                 points.setdefault(_line_label(member.method, member.settings), []).append(pair)
         lines = {name: tuple(np.array(pairs).T) for name, pairs in points.items()}
         if lines:
-            panels.append(plotting.Panel(task, axis_label(spec.x), axis_label(spec.y), lines))
+            overall, within = rank_correlations(list(lines.values()))
+            title = f"{task}: rank correlation {overall:.2f}, within settings {within:.2f}"
+            panels.append(
+                plotting.Panel(task if np.isnan(overall) else title, axis_label(spec.x), axis_label(spec.y), lines)
+            )
     return panels
+
+
+def rank_correlations(groups: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
+    """Spearman's correlation over the finite points of all ``groups``, each ``([P], [P])``, and the mean of each group's own.
+
+    What a setting does to both metrics is in the first only. NaN where a metric does not vary.
+    """
+
+    def spearman(x, y):
+        finite = np.isfinite(x) & np.isfinite(y)
+        varies = finite.any() and np.ptp(x[finite]) > 0 and np.ptp(y[finite]) > 0
+        return stats.spearmanr(x[finite], y[finite]).statistic if varies else np.nan
+
+    own = [value for value in (spearman(*group) for group in groups) if np.isfinite(value)]
+    return spearman(*(np.concatenate(values) for values in zip(*groups, strict=True))), np.mean(own) if own else np.nan
 
 
 def _tasks(spec: FigureSpec, present: Iterable[str]) -> list[str]:

@@ -86,6 +86,17 @@ def test_seconds_and_scatters(published):
     x, y = panel.lines["ebgan_mdn (num_negatives=128)"]
     np.testing.assert_allclose(x, [12.8, 13.8, 14.8, 15.8])
     np.testing.assert_array_equal(y, KL[128])
+    assert panel.title.startswith("lines: rank correlation ")
+
+
+def test_rank_correlations_tell_members_from_settings():
+    x = np.arange(4.0)
+    # Within each setting more is less; between settings more is more.
+    groups = [(x, 10 - x**3), (x + 10, 100 - x)]
+    overall, within = figures.rank_correlations(groups)
+    assert within == pytest.approx(-1.0) and overall == pytest.approx(1 - 6 * 2 * (2 * 9 + 2 * 1) / (8 * 63))
+    assert figures.rank_correlations([(np.append(x, np.nan), np.append(x, 1.0))]) == pytest.approx((1.0, 1.0))
+    assert np.isnan(figures.rank_correlations([(x, np.ones(4))])).all()
 
 
 def test_derived_metrics():
