@@ -36,6 +36,9 @@ def info_nce(
 
     Returns:
       Loss ``[B]``; ``log(1 + N + alpha M)`` for constant energies in weight form.
+
+    Raises:
+      ValueError: for an unknown ``alpha_form``.
     """
     chex.assert_rank([positive_energy, negative_energy, alpha], [1, 2, 0])
     if alpha_form not in get_args(AlphaForm):

@@ -57,6 +57,14 @@ def from_outputs(
 
     Scales (for "full": the diagonal of the Cholesky factor) are ``scale_floor + exp(raw)``, so they never fall below the floor and
     the gradient never dies. "isotropic" has one per component, "shared" one for all, "fixed" the constant ``fixed_scale``.
+
+    Args:
+      outputs: ``[..., P]``, with P as `num_outputs` says.
+      num_components: K.
+      action_dim: ``Da``.
+      covariance: see above.
+      scale_floor: least standard deviation, in units of the action.
+      fixed_scale: the deviation of "fixed".
     """
     chex.assert_axis_dimension(outputs, -1, num_outputs(num_components, action_dim, covariance))
     lead, k, d = outputs.shape[:-1], num_components, action_dim
@@ -77,7 +85,11 @@ def from_outputs(
 
 
 def log_prob(mixture: Mixture | FullMixture, action: Array, family: Family = "gaussian") -> Array:
-    """Log density ``[...]`` of ``action [..., Da]``, whose last axes are those of the mixture; more may lead."""
+    """Log density ``[...]`` of ``action [..., Da]``, whose last axes are those of the mixture; more may lead.
+
+    Raises:
+      ValueError: for an unknown family, or one without a full covariance.
+    """
     batch, d = mixture.means.shape[:-2], mixture.means.shape[-1]
     _check_family(mixture, family)
     chex.assert_shape(action, (..., *batch, d))
@@ -133,11 +145,6 @@ def mode(mixture: Mixture | FullMixture, family: Family = "gaussian") -> Array:
     means = jnp.moveaxis(mixture.means, -2, 0)
     best = jax.nn.one_hot(jnp.argmax(log_prob(mixture, means, family), axis=0), means.shape[0], dtype=bool)
     return _pick(best, mixture.means)
-
-
-def mean(mixture: Mixture | FullMixture) -> Array:
-    """Expected action ``[..., Da]``."""
-    return jnp.sum(jnp.exp(mixture.log_weights)[..., None] * mixture.means, axis=-2)
 
 
 def weight_entropy(mixture: Mixture | FullMixture) -> Array:

@@ -22,6 +22,9 @@ def initializers(init: Init, fan_in: int):
 
     "lecun": truncated normal of variance 1/fan_in, zero bias (the Flax default). "torch": kernel and bias uniform in
     +-1/sqrt(fan_in) (the PyTorch default, used by EBGAN-MDN). "normal_0.05": both normal with deviation 0.05 (IBC).
+
+    Raises:
+      ValueError: for another name.
     """
     if init == "lecun":
         return nn.initializers.lecun_normal(), nn.initializers.zeros

@@ -5,6 +5,8 @@ Shape letters used in all docstrings: ``B`` batch, ``N`` negatives or samples, `
 ``[N, B, Da]``. Energies are minimised: ``p(action | obs)`` is proportional to ``exp(-E)``.
 """
 
+import os
+import pathlib
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import jax
@@ -53,6 +55,11 @@ class Horizon(NamedTuple):
     num_steps: int
     steps_per_epoch: int
 
+    @classmethod
+    def of(cls, num_steps: int, num_rows: int, batch_size: int) -> "Horizon":
+        """A run on ``num_rows`` demonstrations."""
+        return cls(num_steps, steps_per_epoch(num_rows, batch_size))
+
     def epoch(self, step: Array) -> Array:
         """Index of the epoch that ``step`` belongs to, from 0."""
         return step // self.steps_per_epoch
@@ -61,6 +68,11 @@ class Horizon(NamedTuple):
     def num_epochs(self) -> int:
         """Epochs in the run, the last one possibly cut short."""
         return -(-self.num_steps // self.steps_per_epoch)
+
+
+def steps_per_epoch(num_rows: int, batch_size: int) -> int:
+    """Steps that read every row; the last batch is filled up."""
+    return -(-num_rows // batch_size)
 
 
 def require(condition: bool, message: str) -> None:
@@ -76,3 +88,24 @@ def require_choices(config: Any, prefix: str) -> None:
         if get_origin(hint) is Literal:
             value = getattr(config, name)
             require(value in options, f"{prefix}.{name}={value!r}: expected one of {', '.join(map(repr, options))}")
+
+
+def require_at_least(least: int, config: Any, prefix: str, *names: str) -> None:
+    """Raise `InputError` if one of these fields of a dataclass, or a number in it, is smaller than ``least``."""
+    for name in names:
+        value = getattr(config, name)
+        smallest = min(value, default=least) if isinstance(value, tuple) else value
+        what = "numbers of at least" if isinstance(value, tuple) else "at least"
+        require(smallest >= least, f"{prefix}.{name}={value}: needs {what} {least}")
+
+
+def resolve_path(path: str | os.PathLike) -> pathlib.Path:
+    """An absolute path, "~" expanded.
+
+    Raises:
+      InputError: if there is no such home folder.
+    """
+    try:
+        return pathlib.Path(path).expanduser().resolve()
+    except RuntimeError:
+        raise InputError(f"{path}: there is no such home folder; give a path without '~'") from None

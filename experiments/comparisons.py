@@ -186,7 +186,7 @@ def aggregate_table(lines: Sequence[Line]) -> Table | None:
                 pooled.setdefault((variant, line.method, line.hyper), {})[line.task] = line
         for (variant, method, hyper), parts in pooled.items():
             if parts.keys() == tasks.keys():
-                rows.append(_pooled(Row(ALL_TASKS, variant, method, hyper, metric, *[None] * 8), list(parts.values())))
+                rows.append(_pooled(Row(ALL_TASKS, variant, method, hyper, metric, *[None] * 10), list(parts.values())))
     if not rows:
         return None
     table = make_table(ALL_TASKS, rows, "iqm")

@@ -16,21 +16,6 @@ from ebgan_mdn_jax.training.devices import Parallel
 from ebgan_mdn_jax.types import InputError, require, require_choices
 from experiments import presets
 
-# Paths that leave training as it is: how actions are chosen and judged.
-INFERENCE = (
-    "method.sample_by",
-    "method.act_by",
-    "method.num_candidates",
-    "method.candidates",
-    "method.reweight",
-    "method.reweight_clip",
-    "method.refine_steps",
-    "method.refine_step_size",
-    "method.num_iterations",
-    "method.num_neighbours",
-    "evaluation.",
-)
-
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
@@ -53,7 +38,7 @@ class TrainConfig:
     def __post_init__(self):
         require_choices(self, "train")
         for name in ("steps", "batch_size", "checkpoint_every"):
-            require(getattr(self, name) >= 1, f"train.{name}={getattr(self, name)}: needs at least 1")
+            require(1 <= getattr(self, name) < 2**31, f"train.{name}={getattr(self, name)}: needs 1 to 2147483647")
         for name in ("members_per_step", "batch_devices", "log_every"):
             require(getattr(self, name) >= 0, f"train.{name}={getattr(self, name)}: needs 0 (automatic) or more")
 
@@ -146,7 +131,7 @@ def apply_overrides(config: ExperimentConfig, overrides: Iterable[str]) -> Exper
     for path in changes:
         if path not in valid:
             close = difflib.get_close_matches(path, valid, n=1, cutoff=0.85)
-            close = close or [known for known in valid if known.rpartition(".")[2] == path]
+            close = close or [known for known in valid if known.endswith(f".{path}")]
             mend = f"did you mean {close[0]}?" if close else f"valid ones are {', '.join(valid)}"
             raise InputError(f"--set={path}=...: no such path; {mend}")
     hyper = dict(config.hyper)
@@ -205,10 +190,16 @@ def identity(data: dict[str, Any]) -> dict[str, Any]:
     return data | {"train": {name: value for name, value in data["train"].items() if name != "checkpoint_every"}}
 
 
+def inference_paths(method_name: str) -> list[str]:
+    """Paths of a method that leave its training as it is."""
+    return [f"method.{name}" for name in getattr(METHODS[method_name].Config, "INFERENCE", ())]
+
+
 def training_part(data: dict[str, Any]) -> dict[str, Any]:
     """The part of a config's JSON that decides what is trained; the rest only chooses actions and judges them."""
     data = identity(data)
-    method = {name: value for name, value in data["method"].items() if f"method.{name}" not in INFERENCE}
+    inference = inference_paths(data["method_name"])
+    method = {name: value for name, value in data["method"].items() if f"method.{name}" not in inference}
     return {name: value for name, value in data.items() if name != "evaluation"} | {"method": method}
 
 

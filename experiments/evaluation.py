@@ -21,11 +21,11 @@ from ebgan_mdn_jax.training.members import map_members, resize
 from ebgan_mdn_jax.types import Batch, PyTree, require
 from experiments import processes
 from experiments.config import (
-    INFERENCE,
     ExperimentConfig,
     apply_overrides,
     differences,
     from_json,
+    inference_paths,
     to_json,
     training_part,
 )
@@ -91,8 +91,13 @@ def evaluate(
 
 
 def _with_inference(config: ExperimentConfig, overrides: tuple[str, ...]) -> ExperimentConfig:
+    allowed = inference_paths(config.method_name)
     for override in overrides:
-        require(override.startswith(INFERENCE), f"--set={override}: evaluation may only change {', '.join(INFERENCE)}*")
+        path = override.partition("=")[0]
+        require(
+            path in allowed or path.startswith("evaluation."),
+            f"--set={override}: evaluation may only change {', '.join([*allowed, 'evaluation.*'])}",
+        )
     return apply_overrides(config, overrides)
 
 

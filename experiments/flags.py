@@ -31,7 +31,9 @@ PRESET = flags.DEFINE_enum(
 )
 SEEDS = flags.DEFINE_integer("seeds", 1, "How many seeds to train side by side.", lower_bound=1)
 FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "The first of them.", lower_bound=0)
-STEPS = flags.DEFINE_integer("steps", None, "Generator (policy) steps; default 1600.", lower_bound=1)
+STEPS = flags.DEFINE_integer(
+    "steps", None, "Generator (policy) steps; default 5000, or what the preset says.", lower_bound=1
+)
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/<task>-<method>, or runs/<config>.")
 DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder with your copies of real recordings, and where synthetic data are kept; default: a cache."

@@ -11,7 +11,7 @@ import pathlib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from ebgan_mdn_jax.types import InputError, require
+from ebgan_mdn_jax.types import InputError, require, resolve_path
 from experiments import flags
 from experiments.config import ExperimentConfig, make_config, split_values, to_json, training_part
 from experiments.configs import CONFIGS
@@ -190,7 +190,7 @@ def folder_from_flags(configs: Collection[str]) -> pathlib.Path:
     if flags.TENSORBOARD.value:
         require_tensorboard()
     name = flags.CONFIG.value or f"{flags.TASK.value}-{flags.METHOD.value}-sweep"
-    directory = pathlib.Path(flags.WORKDIR.value or f"runs/{name}").expanduser().resolve()
+    directory = resolve_path(flags.WORKDIR.value or f"runs/{name}")
     refuse_strangers(directory, (*configs, *OUTPUTS, "provenance.json"))
     return directory
 

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Literal, get_args
 
 from ebgan_mdn_jax.tasks import TASKS
-from ebgan_mdn_jax.types import require
+from ebgan_mdn_jax.types import require, steps_per_epoch
 
 Preset = Literal["default", "paper", "small", "tuned"]
 
@@ -33,6 +33,8 @@ def preset(name: Preset, task: str, method: str) -> tuple[str, ...]:
       InputError: if there is no such preset, or none for the method.
     """
     require(name in get_args(Preset), f"unknown preset {name!r}: expected one of {', '.join(get_args(Preset))}")
+    if method == "nearest_neighbour":
+        return _nearest_neighbour(task)
     if name == "default":
         return ()
     if name == "small":
@@ -57,7 +59,7 @@ def _is_long(task: str) -> bool:
 def _steps(task: str, epochs: int, batch_size: int = 32) -> str:
     rows, folds = TASKS[task].num_demonstrations, TASKS[task].num_folds
     rows -= rows // folds + 1 if folds > 1 else 0  # the held-out fold
-    return f"train.steps={epochs * -(-rows // batch_size)}"
+    return f"train.steps={epochs * steps_per_epoch(rows, batch_size)}"
 
 
 def _epochs(task: str, of_100: int = 100) -> int:
@@ -173,7 +175,7 @@ def _cvae(task: str) -> tuple[str, ...]:
 
 
 def _bayesian_mdn(task: str) -> tuple[str, ...]:
-    return (*_mdn(task), "method.inference=ensemble", "method.num_networks=8")
+    return (*_mdn(task), "method.posterior=ensemble", "method.num_networks=8")
 
 
 def _nearest_neighbour(task: str) -> tuple[str, ...]:
@@ -195,9 +197,7 @@ _PAPER: dict[str, Callable[[str], tuple[str, ...]]] = {
 
 def _small(method: str) -> tuple[str, ...]:
     """The same on every task."""
-    settings = ["train.steps=1600"]
-    if method != "nearest_neighbour":
-        settings.append("method.decay_every=20")
+    settings = ["train.steps=1600", "method.decay_every=20"]
     if method in ("mdn", "bayesian_mdn", "ebgan_mdn"):
         settings += [
             "method.generator.num_components=3",

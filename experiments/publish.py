@@ -52,6 +52,9 @@ def publish(name: str, directory: pathlib.Path) -> None:
         len(commits) == 1 and not commits[0].endswith("-dirty") and commits[0] != "unknown",
         f"{directory}: made by {', '.join(commits)}; publish only runs of one commit with nothing uncommitted",
     )
+    reference = RESULTS / name / "reference.csv"
+    for other in _published(reference) if reference.is_file() else ():
+        require((RESULTS / other / "table.csv").is_file(), f"{reference} compares with {other}: publish that first")
     specs = FIGURES.get(name, ())
     texts = figures.data_files(specs, load_runs(directory)[0]) if specs else {}
     texts |= {file: (directory / file).read_text() for file in _FILES}
@@ -214,6 +217,12 @@ def comparison(path: pathlib.Path, rows: list[Row]) -> str:
     return markdown_table(header, lines) + "\n"
 
 
+def _published(path: pathlib.Path) -> set[str]:
+    """The sweeps whose published numbers a ``reference.csv`` compares with."""
+    with path.open(newline="") as file:
+        return {line["published"] for line in csv.DictReader(file) if "published" in line}
+
+
 def _median(path, reference, rows):
     run, metric = reference["run"], reference["metric"]
     found = [row for row in rows if (row.run, row.metric) == (run, metric)]
@@ -226,6 +235,10 @@ def main() -> None:
     name = flags.CONFIG.value
     if flags.RECOMPUTE.value:
         folders = [RESULTS / name] if name else sorted(path.parent for path in RESULTS.glob("*/table.csv"))
+        require(
+            (folders[0] / "table.csv").is_file(),
+            f"--config={name} is not published: there is no {folders[0] / 'table.csv'}",
+        )
         tables = {folder: rows_csv(recompute(folder)) for folder in folders}
         for folder, text in tables.items():
             write_text(folder / "table.csv", text)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ebgan_mdn_jax import plotting
-from ebgan_mdn_jax.types import InputError, require
+from ebgan_mdn_jax.types import InputError, require, resolve_path
 from experiments import comparisons, flags
 from experiments.parquet import members_parquet
 from experiments.summary import (
@@ -80,7 +80,7 @@ def report(directory: str | os.PathLike, baseline: str | None = None) -> pathlib
         require(found, f"a report needs {package}, which is not installed: pip install 'ebgan_mdn_jax[plots]'")
     import jinja2
 
-    directory = pathlib.Path(directory).expanduser().resolve()
+    directory = resolve_path(directory)
     runs, unfinished = load_runs(directory)
     rows = summarize(runs)
     lines = comparisons.lines_of(runs)

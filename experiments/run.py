@@ -20,7 +20,7 @@ from ebgan_mdn_jax.tasks import TASKS
 from ebgan_mdn_jax.training import checkpoint
 from ebgan_mdn_jax.training.devices import fetch, place
 from ebgan_mdn_jax.training.members import causes, init_states, resize
-from ebgan_mdn_jax.types import PyTree
+from ebgan_mdn_jax.types import PyTree, steps_per_epoch
 from experiments import events, processes
 from experiments.config import ExperimentConfig, to_json
 from experiments.evaluation import evaluate
@@ -116,7 +116,7 @@ def _train_from(step, states, program, directory, manager, watch, write_events, 
     count = run.members.size
     hyper, folds = place(resize((run.members.hyper, run.folds), program.num_padded), layout.members)
     arrays = place(run.dataset.train, layout.everywhere)
-    log_every = settings.log_every or -(-run.dataset.num_rows // settings.batch_size)
+    log_every = settings.log_every or steps_per_epoch(run.dataset.num_rows, settings.batch_size)
     progress = _Progress(step, settings.steps, count, log)
     failed = np.zeros(count, bool)
     waiting = None

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ebgan_mdn_jax import data
-from ebgan_mdn_jax.types import InputError, require
+from ebgan_mdn_jax.types import InputError, require, resolve_path
 from experiments import flags
 from experiments.config import to_json
 from experiments.job import Job
@@ -45,7 +45,7 @@ def main() -> None:
     for name in programs:  # here, since jobs would all make the same data set, and may have no network
         data.load(configs[name].task_name, flags.DATA_DIR.value, configs[name].data.num_demonstrations)
     make_folder(directory)
-    data_dir = flags.DATA_DIR.value and str(pathlib.Path(flags.DATA_DIR.value).expanduser().resolve())
+    data_dir = flags.DATA_DIR.value and str(resolve_path(flags.DATA_DIR.value))
     common = (data_dir, flags.NUM_DEVICES.value, flags.TENSORBOARD.value)
     command = tuple(command_line())
     jobs = submit(

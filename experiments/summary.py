@@ -24,7 +24,6 @@ from experiments.workdir import Workdir
 MEMBER_COLUMNS = ("task", "run", "method", "seed", "hyper", "metric", "value")  # of members.csv
 CEILING = "exact sampler (ceiling)"
 STATISTICS = ("mean", "iqm", "median", "low", "high", "min", "max", "iqm_low", "iqm_high")
-_LATER = 2  # of the statistics, the last ones, which older tables and results lack
 
 
 class Run(NamedTuple):
@@ -57,8 +56,8 @@ class Row(NamedTuple):
     high: float | None
     min: float | None
     max: float | None
-    iqm_low: float | None = None
-    iqm_high: float | None = None
+    iqm_low: float | None
+    iqm_high: float | None
 
 
 def load_runs(directory: str | pathlib.Path) -> tuple[list[Run], list[str]]:
@@ -112,11 +111,10 @@ def rows_csv(rows: Iterable[Row]) -> str:
 
 
 def read_rows(path: str | pathlib.Path) -> list[Row]:
-    """Rows of a ``table.csv``; one that was written before the interquartile mean had an interval is read too."""
+    """Rows of a ``table.csv``."""
     with open(path, newline="") as file:
         lines = list(csv.reader(file))
-    known = (Row._fields, Row._fields[:-_LATER])
-    require(lines and tuple(lines[0]) in known, f"{path}: expected a CSV with columns {','.join(Row._fields)}")
+    require(lines and tuple(lines[0]) == Row._fields, f"{path}: expected a CSV with columns {','.join(Row._fields)}")
     return [
         Row(*line[:5], int(line[5]) if line[5] else None, *(float(x) if x else None for x in line[6:]))
         for line in lines[1:]
@@ -226,8 +224,7 @@ def _load_run(path: pathlib.Path) -> Run:
 
 
 def _statistics(values: dict) -> list[float | None]:
-    always, later = STATISTICS[:-_LATER], STATISTICS[-_LATER:]
-    return [_finite(values[name]) for name in always] + [_finite(values.get(name)) for name in later]
+    return [_finite(values[name]) for name in STATISTICS]
 
 
 def _finite(value: float | None) -> float | None:

@@ -35,7 +35,7 @@ METRICS = {
     ),
     "self_collision": (-1, "% of draws whose last link crosses the first"),
     "tip_error": (-1, "mean distance of the tip to the target, units of length"),
-    "tip_error_median": (-1, "its median over draws (UR5 and UR10: mm)"),
+    "tip_error_median": (-1, "median distance of the tip to the target over draws, units of length (UR5 and UR10: mm)"),
     "precision": (1, "% of draws within 3 sigma of a mode (inverse sine: inside the support)"),
     "mode_distance": (-1, "mean distance of a draw to the nearest mode, action units"),
     "w1": (-1, "Wasserstein-1 distance to the exact conditional, action units"),

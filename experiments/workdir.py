@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ebgan_mdn_jax.types import InputError, require
+from ebgan_mdn_jax.types import InputError, require, resolve_path
 from experiments import claims
 from experiments import config as configs
 
@@ -29,7 +29,7 @@ class Workdir:
     """``config.json``, ``metrics.jsonl``, ``timing.jsonl``, ``checkpoints/``, ``arrays.npz`` and, once finished, ``results.json``."""
 
     def __init__(self, path: str | os.PathLike):
-        self.path = pathlib.Path(path).expanduser().resolve()
+        self.path = resolve_path(path)
         self.config = self.path / "config.json"
         self.metrics = self.path / "metrics.jsonl"
         self.timing = self.path / "timing.jsonl"
@@ -125,10 +125,6 @@ class Workdir:
         """Note the wall time that training took up to ``step``, all launches together."""
         self._append(self.timing, {"step": step, "seconds": round(seconds, 3)})
 
-    def read_metrics(self) -> list[dict[str, Any]]:
-        """All complete lines; one that a killed process left unfinished is skipped."""
-        return _read_lines(self.metrics)
-
     def read_seconds(self) -> float | None:
         """Wall time of the training so far; None if it was not noted."""
         rows = _read_lines(self.timing)
@@ -141,6 +137,7 @@ class Workdir:
 
 
 def _read_lines(path: pathlib.Path) -> list[dict[str, Any]]:
+    """All complete lines; one that a killed process left unfinished is skipped."""
     rows = []
     for line in path.read_text().splitlines() if path.exists() else ():
         try:

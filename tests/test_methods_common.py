@@ -17,7 +17,7 @@ from ebgan_mdn_jax.normalization import Normalization, identity
 from ebgan_mdn_jax.tasks import TASKS
 from ebgan_mdn_jax.training import devices, loop, members
 from ebgan_mdn_jax.types import Batch, Horizon, InputError, Spec
-from experiments.config import make_config
+from tests.small import small
 
 SPEC = Spec((-1.0,), (1.0,), (-2.0, -1.0), (2.0, 1.0))
 HORIZON = Horizon(num_steps=40, steps_per_epoch=4)
@@ -37,14 +37,9 @@ def batch(dtype=np.float32, rows=ROWS):
     return Batch(obs.astype(dtype), np.concatenate([sign * (0.5 + obs**2), 0.5 * sign], 1).astype(dtype))
 
 
-def small(module):
-    """A Config whose programs compile and run quickly."""
+def make(module, spec=SPEC, **kwargs):
     name = next(name for name, other in METHODS.items() if other is module)
-    return make_config("lines", name, preset="small").method
-
-
-def make(module, **kwargs):
-    return module.make(small(module), SPEC, HORIZON, **kwargs)
+    return module.make(small(name), spec, HORIZON, **kwargs)
 
 
 def train(method, seeds, num_steps, members_per_step, dtype=np.float32):
@@ -110,7 +105,7 @@ def test_shapes_and_finite_values(module):
 def test_log_prob_is_the_density_of_sample(module):
     """Integrates to one, and gives the frequencies of samples: DKW band of false-fail rate 1e-6."""
     spec = Spec((-1.0,), (1.0,), (-1.0,), (1.0,))
-    method = module.make(small(module), spec, HORIZON)
+    method = make(module, spec)
     if method.log_prob is None:
         pytest.skip("has no density")
     params = jax.jit(method.init)(jax.random.key(3)).params

@@ -243,12 +243,6 @@ def test_mode_is_the_mean_of_highest_mixture_density(weights, means, scales, exp
         np.testing.assert_array_equal(mode_of(full), mode)
 
 
-def test_mean_is_the_weighted_mean():
-    mixture = mixture_of("full")
-    expected = np.einsum("bk,bkd->bd", np.exp(mixture.log_weights), mixture.means)
-    np.testing.assert_allclose(mixtures.mean(mixture), expected, rtol=1e-5, atol=1e-6)
-
-
 def test_weight_entropy_matches_scipy_and_is_at_most_log_k():
     mixture = mixture_of("isotropic")
     entropy = mixtures.weight_entropy(mixture)

@@ -24,8 +24,8 @@ def sweep(tmp_path, monkeypatch):
     directory = tmp_path / "runs"
     directory.mkdir()
     (directory / "table.csv").write_text(
-        "task,run,method,hyper,metric,num_seeds,mean,iqm,median,low,high,min,max\n"
-        "lines,lines-mdn,mdn,,kl,3,0.5,0.5,0.4,0.3,0.7,0.25,0.75\n"
+        "task,run,method,hyper,metric,num_seeds,mean,iqm,median,low,high,min,max,iqm_low,iqm_high\n"
+        "lines,lines-mdn,mdn,,kl,3,0.5,0.5,0.4,0.3,0.7,0.25,0.75,,\n"
     )
     (directory / "members.csv").write_text("task,run,method,seed,hyper,metric,value\n")
     write_launches(directory, "abc123")
@@ -128,14 +128,14 @@ def test_figures_that_cannot_be_drawn_leave_what_was_published(sweep, monkeypatc
 
 
 def test_recomputing_takes_the_values_of_every_seed(sweep, capsys):
-    """From a table without intervals of the interquartile mean, written with seeds in any order, to one with them."""
+    """From a table without statistics of these values, written with seeds in any order, to one with them."""
     values = {0: 0.4, 2: 0.25, 1: 0.85}
     (sweep / "members.csv").write_text(
         "task,run,method,seed,hyper,metric,value\n"
         + "".join(f"lines,lines-mdn,mdn,{seed},,kl,{value}\n" for seed, value in values.items())
         + "lines,lines-mdn,mdn,0,,training/nll,7\n"
     )
-    ceiling = f"lines,,{CEILING},,kl,,0.0,0.0,0.0,0.0,0.0,0.0,0.0\n"
+    ceiling = f"lines,,{CEILING},,kl,,0.0,0.0,0.0,0.0,0.0,0.0,0.0,,\n"
     (sweep / "table.csv").write_text((sweep / "table.csv").read_text() + ceiling)
     publish.publish("toy", sweep)
     assert call(publish.main, "--recompute") == 0

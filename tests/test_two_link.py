@@ -48,15 +48,18 @@ def deterministic(solve):
 
 
 def test_there_is_a_variant_for_every_choice():
-    assert len(two_link.VARIANTS) == 18
-    assert {"two_link", "two_link_reach", "two_link_gradient_sincos", "two_link_incremental_wrapped_reach"} <= set(
-        two_link.VARIANTS
-    )
+    assert len(two_link.VARIANTS) == 15
+    assert {
+        "two_link",
+        "two_link_gradient_reach",
+        "two_link_gradient_sincos",
+        "two_link_incremental_wrapped_reach",
+    } <= set(two_link.VARIANTS)
     for name, task in two_link.VARIANTS.items():
         sincos, labelled = "sincos" in name, "gradient" in name or "incremental" in name
         assert task.spec.action_high == ((1.0,) * 4 if sincos else (np.pi,) * 2)
         assert (task.conditional is None) == (task.modes is None) == labelled
-        rows = 2_000 if labelled else 4_000 if "reach" in name else 3_142  # two for each of 2,000 pi / 4 targets
+        rows = 2_000 if labelled else 3_142  # two for each of 2,000 pi / 4 targets
         assert task.num_demonstrations == rows
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from ebgan_mdn_jax.kinematics import planar
 from ebgan_mdn_jax.kinematics import universal_robots as arms
 from ebgan_mdn_jax.tasks import TASKS
 from ebgan_mdn_jax.tasks import universal_robots as tasks
@@ -104,7 +105,7 @@ def test_exact_draws_are_each_of_the_solutions_equally_often(name):
 
 def test_encodings_are_undone():
     joints = jnp.asarray(np.random.default_rng(0).uniform(-3, 3, (5, 6)), jnp.float32)
-    action = tasks.to_sincos(joints)
+    action = planar.to_sincos(joints)
     np.testing.assert_allclose(action[:, 2:4], np.stack([np.sin(joints[:, 1]), np.cos(joints[:, 1])], 1), atol=1e-6)
     np.testing.assert_allclose(tasks.to_joints(0.3 * action), joints, atol=1e-6)  # whatever the length of a pair
     np.testing.assert_array_equal(tasks.to_joints(joints), joints)

@@ -16,7 +16,7 @@ import numpy as np
 from ebgan_mdn_jax import normalization
 from ebgan_mdn_jax.data import geyser
 from ebgan_mdn_jax.tasks import TASKS, Task
-from ebgan_mdn_jax.types import Batch, InputError, Spec, require
+from ebgan_mdn_jax.types import Batch, InputError, Spec, require, resolve_path
 
 # Where real recordings come from: modules with URL, find(data_dir), parse(text, name), fetch() and to_batch(values).
 RECORDINGS = {"geyser": geyser}
@@ -63,7 +63,7 @@ def load(name: str, data_dir: str | os.PathLike | None = None, num_demonstration
     """
     require(name in TASKS, f"unknown task {name!r}: expected one of {', '.join(TASKS)}")
     task = TASKS[name]
-    directory = pathlib.Path(data_dir).expanduser().resolve() if data_dir else None
+    directory = resolve_path(data_dir) if data_dir else None
     if task.demonstrations is None:
         require(
             num_demonstrations in (None, task.num_demonstrations),

@@ -8,9 +8,18 @@ import math
 from collections.abc import Sequence
 
 import chex
+import jax
 import jax.numpy as jnp
 
-from ebgan_mdn_jax.types import Array
+from ebgan_mdn_jax.types import Array, PRNGKey
+
+
+def uniform_disc(key: PRNGKey, num: int, radius: float) -> Array:
+    """Positions ``[num, 2]`` uniform on the disc around the base."""
+    key_radius, key_turn = jax.random.split(key)
+    distance = radius * jnp.sqrt(jax.random.uniform(key_radius, (num, 1)))
+    turn = jax.random.uniform(key_turn, (num, 1), minval=-math.pi, maxval=math.pi)
+    return jnp.concatenate([distance * jnp.cos(turn), distance * jnp.sin(turn)], axis=1)
 
 
 def joints(angles: Array, lengths: Sequence[float]) -> Array:

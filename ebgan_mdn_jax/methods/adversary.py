@@ -55,9 +55,7 @@ def draw_pair(
 def alpha_at(epoch: Array, horizon: Horizon, config: Any, hyper: Any) -> Array:
     """Weight of the generator's draw in ``epoch``: ``max(alpha (1 - epoch / epochs), alpha_floor)``, or constant alpha.
 
-    An alpha that begins below the floor stays where it is.
-
-    ``config.alpha_schedule`` says which; ``hyper`` has ``alpha`` and ``alpha_floor``.
+    ``config.alpha_schedule`` says which, and ``hyper`` has ``alpha`` and ``alpha_floor``. An alpha that begins below the floor stays there.
     """
     if config.alpha_schedule == "constant":
         return jnp.asarray(hyper.alpha)

@@ -30,7 +30,7 @@ from ebgan_mdn_jax import collectives, losses
 from ebgan_mdn_jax import mixture as mixtures
 from ebgan_mdn_jax.methods import generator as generators
 from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, require_decay, step_decay
-from ebgan_mdn_jax.types import Array, Horizon, PRNGKey, PyTree, Spec, require, require_choices
+from ebgan_mdn_jax.types import Array, Horizon, PRNGKey, PyTree, Spec, require, require_at_least, require_choices
 
 _FORGETTING = 0.99  # of the mean square of the gradient
 
@@ -40,17 +40,19 @@ class Config:
     """Program structure: the generator, M as ``num_networks``, the share of the steps that "sgld" burns in."""
 
     generator: generators.GeneratorConfig = generators.GeneratorConfig()
-    inference: Literal["ensemble", "sgld"] = "sgld"
+    posterior: Literal["ensemble", "sgld"] = "sgld"
     num_networks: int = 8
     burn_in: float = 0.5
     decay_every: int = 0
     sample_by: generators.Draw = "sample"
     act_by: generators.Draw = "sample"
 
+    INFERENCE = ("sample_by", "act_by")
+
     def __post_init__(self):
         require_choices(self, "method")
         require_decay(self.decay_every)
-        require(self.num_networks >= 1, f"method.num_networks={self.num_networks}: needs at least 1")
+        require_at_least(1, self, "method", "num_networks")
         require(0 < self.burn_in < 1, f"method.burn_in={self.burn_in}: needs a share between 0 and 1")
 
 
@@ -98,7 +100,7 @@ def make(
 ) -> Method:
     """Build the method; ``log_prob`` is the density of what `sample` draws, so None with a latent or another ``sample_by``."""
     generator = generators.make(config.generator, spec)
-    ensemble = config.inference == "ensemble"
+    ensemble = config.posterior == "ensemble"
     each = jax.vmap if ensemble else lambda function: function
     num_burn_in = max(round(config.burn_in * horizon.num_steps), 1)
 
@@ -167,19 +169,19 @@ def make(
         return state, Info(*logs)
 
     def mixture(params, obs):
-        each = jax.vmap(lambda weights: generator.mixture(weights, obs, params.scale_floor))(params.generators)
-        return union(each)
+        floor = params.scale_floor
+        return union(jax.vmap(lambda weights: generator.mixture(weights, obs, floor))(params.generators))
 
     def draw(key, params, obs, num_samples, how: generators.Draw):
         if generator.mixture:
             return generators.choose(key, mixture(params, obs), num_samples, config.generator.family, how)
         # With a latent there is no mixture of all: as many draws of every network, of which one is kept.
         key_network, key_draw = jax.random.split(key)
-        each = jax.vmap(
+        draws = jax.vmap(
             lambda key, weights: generator.draw(key, weights, obs, num_samples, params.scale_floor, how), out_axes=2
         )(jax.random.split(key_draw, config.num_networks), params.generators)  # [N, B, M, Da]
-        index = jax.random.randint(key_network, each.shape[:2], 0, config.num_networks)
-        return jnp.take_along_axis(each, index[..., None, None], axis=2)[:, :, 0]
+        index = jax.random.randint(key_network, draws.shape[:2], 0, config.num_networks)
+        return jnp.take_along_axis(draws, index[..., None, None], axis=2)[:, :, 0]
 
     def sample(key, params, obs, num_samples):
         return draw(key, params, obs, num_samples, config.sample_by)

@@ -32,7 +32,7 @@ import optax
 from ebgan_mdn_jax import collectives, losses, networks
 from ebgan_mdn_jax.methods.adversary import Generator, descend_repeatedly, draw_pair, make_generator
 from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, require_decay, step_decay
-from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_choices
+from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_at_least, require_choices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,13 +51,8 @@ class Config:
     def __post_init__(self):
         require_choices(self, "method")
         require_decay(self.decay_every)
-        require(self.latent_dim >= 0, f"method.latent_dim={self.latent_dim}: needs 0 (none) or more")
-        require(
-            self.discriminator_steps >= 1, f"method.discriminator_steps={self.discriminator_steps}: needs at least 1"
-        )
-        for name in ("generator_hidden", "discriminator_hidden"):
-            widths = getattr(self, name)
-            require(all(width >= 1 for width in widths), f"method.{name}={widths}: needs positive widths")
+        require_at_least(0, self, "method", "latent_dim")
+        require_at_least(1, self, "method", "discriminator_steps", "generator_hidden", "discriminator_hidden")
         require(
             self.loss != "wasserstein" or self.penalty != "none",
             "method.loss=wasserstein has no optimum without a penalty: use method.penalty=interpolated or real",

@@ -25,7 +25,7 @@ import optax
 
 from ebgan_mdn_jax import collectives, networks
 from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, require_decay, step_decay
-from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_choices
+from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_at_least, require_choices
 
 Draw = Literal["sample", "mean"]
 
@@ -49,14 +49,13 @@ class Config:
     sample_by: Draw = "sample"
     act_by: Draw = "sample"
 
+    INFERENCE = ("sample_by", "act_by")
+
     def __post_init__(self):
         require_choices(self, "method")
         require_decay(self.decay_every)
-        require(self.latent_dim >= 1, f"method.latent_dim={self.latent_dim}: needs at least 1")
+        require_at_least(1, self, "method", "latent_dim", "encoder_hidden", "decoder_hidden")
         require(self.initial_scale > 0, f"method.initial_scale={self.initial_scale}: needs a positive deviation")
-        for name in ("encoder_hidden", "decoder_hidden"):
-            widths = getattr(self, name)
-            require(all(width >= 1 for width in widths), f"method.{name}={widths}: needs positive widths")
 
 
 class Hyper(NamedTuple):

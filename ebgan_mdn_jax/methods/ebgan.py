@@ -28,7 +28,7 @@ from ebgan_mdn_jax import collectives, losses, networks
 from ebgan_mdn_jax.methods.adversary import Generator, alpha_at, descend_repeatedly, draw_pair, make_generator
 from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, require_decay, step_decay
 from ebgan_mdn_jax.samplers import negatives, selection
-from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_choices
+from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require_at_least, require_choices
 
 Inference = Literal["sample", "rerank"]
 
@@ -53,15 +53,14 @@ class Config:
     act_by: Inference = "sample"
     num_candidates: int = 32
 
+    INFERENCE = ("sample_by", "act_by", "num_candidates")
+
     def __post_init__(self):
         require_choices(self, "method")
         require_decay(self.decay_every)
-        require(self.latent_dim >= 0, f"method.latent_dim={self.latent_dim}: needs 0 (none) or more")
-        for name in ("num_negatives", "energy_steps", "num_candidates"):
-            require(getattr(self, name) >= 1, f"method.{name}={getattr(self, name)}: needs at least 1")
-        for name in ("generator_hidden", "energy_hidden"):
-            widths = getattr(self, name)
-            require(all(width >= 1 for width in widths), f"method.{name}={widths}: needs positive widths")
+        require_at_least(0, self, "method", "latent_dim")
+        counts = ("num_negatives", "energy_steps", "num_candidates", "generator_hidden", "energy_hidden")
+        require_at_least(1, self, "method", *counts)
 
 
 class Hyper(NamedTuple):

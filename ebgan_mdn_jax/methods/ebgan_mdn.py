@@ -42,7 +42,7 @@ from ebgan_mdn_jax.methods import generator as generators
 from ebgan_mdn_jax.methods.adversary import alpha_at, descend_repeatedly
 from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, require_decay, step_decay
 from ebgan_mdn_jax.samplers import negatives, selection
-from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_choices
+from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_at_least, require_choices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,17 +76,24 @@ class Config:
     refine_steps: int = 0
     refine_step_size: float = 1e-3
 
+    INFERENCE = (
+        "sample_by",
+        "act_by",
+        "num_candidates",
+        "candidates",
+        "reweight",
+        "reweight_clip",
+        "refine_steps",
+        "refine_step_size",
+    )
+
     def __post_init__(self):
         require_choices(self, "method")
         require_decay(self.decay_every)
-        for name in ("num_negatives", "num_generated", "energy_steps", "num_candidates"):
-            require(getattr(self, name) >= 1, f"method.{name}={getattr(self, name)}: needs at least 1")
-        require(
-            all(width >= 1 for width in self.energy_hidden),
-            f"method.energy_hidden={self.energy_hidden}: needs positive widths",
-        )
+        counts = ("num_negatives", "num_generated", "energy_steps", "num_candidates", "energy_hidden")
+        require_at_least(1, self, "method", *counts)
+        require_at_least(0, self, "method", "refine_steps")
         require(self.negatives_box > 0, f"method.negatives_box={self.negatives_box}: needs a positive factor")
-        require(self.refine_steps >= 0, f"method.refine_steps={self.refine_steps}: needs 0 (none) or more")
         require(self.refine_step_size > 0, f"method.refine_step_size={self.refine_step_size}: needs a positive size")
         require(
             self.refine_steps == 0 or {"rerank", "densest"} & {self.sample_by, self.act_by},
@@ -96,7 +103,7 @@ class Config:
             self.critic == "info_nce" or self.negatives == "uniform",
             f"method.negatives={self.negatives}: the binary critic sees no negatives; leave it out",
         )
-        known = (
+        proposal_known = (
             self.critic == "info_nce"
             and self.negatives == "uniform"
             and self.alpha_form == "weight"
@@ -104,7 +111,7 @@ class Config:
         )
         require(
             self.candidates == "mixture" or self.generator.latent_dim == 0,
-            "method.candidates=component needs one mixture per observation: use generator.latent_dim=0",
+            "method.candidates=component needs one mixture per observation: use method.generator.latent_dim=0",
         )
         for name, used, instead in (
             ("correct_proposal=True", self.correct_proposal, "correct_proposal=False"),
@@ -113,9 +120,9 @@ class Config:
             (f"act_by={self.act_by}", self.act_by in ("resample", "densest"), "act_by=rerank"),
         ):
             require(
-                known or not used,
-                f"method.{name} needs the proposal's density: use critic=info_nce, negatives=uniform, alpha_form=weight, "
-                f"generator.latent_dim=0, or set method.{instead}",
+                proposal_known or not used,
+                f"method.{name} needs the proposal's density: use method.critic=info_nce, method.negatives=uniform, "
+                f"method.alpha_form=weight, method.generator.latent_dim=0, or set method.{instead}",
             )
 
 

@@ -12,7 +12,7 @@ import optax
 
 from ebgan_mdn_jax import collectives, losses, networks
 from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, require_decay, step_decay
-from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_choices
+from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require_at_least, require_choices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Config:
     def __post_init__(self):
         require_choices(self, "method")
         require_decay(self.decay_every)
-        require(all(width >= 1 for width in self.hidden), f"method.hidden={self.hidden}: needs positive widths")
+        require_at_least(1, self, "method", "hidden")
 
 
 class Hyper(NamedTuple):

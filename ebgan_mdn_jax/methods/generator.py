@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from ebgan_mdn_jax import collectives, networks
 from ebgan_mdn_jax import mixture as mixtures
-from ebgan_mdn_jax.types import Array, PRNGKey, PyTree, Spec, require, require_choices
+from ebgan_mdn_jax.types import Array, PRNGKey, PyTree, Spec, require, require_at_least, require_choices
 
 Draw = Literal["sample", "mode", "component_mean"]
 Candidates = Literal["mixture", "component"]
@@ -36,14 +36,13 @@ class GeneratorConfig:
     init: networks.Init = "torch"
 
     def __post_init__(self):
-        require_choices(self, "generator")
-        require(self.num_components >= 1, f"generator.num_components={self.num_components}: needs at least 1")
-        require(self.latent_dim >= 0, f"generator.latent_dim={self.latent_dim}: needs 0 (none) or more")
-        require(self.fixed_scale > 0, f"generator.fixed_scale={self.fixed_scale}: needs a positive deviation")
-        require(all(width >= 1 for width in self.hidden), f"generator.hidden={self.hidden}: needs positive widths")
+        require_choices(self, "method.generator")
+        require_at_least(1, self, "method.generator", "num_components", "hidden")
+        require_at_least(0, self, "method.generator", "latent_dim")
+        require(self.fixed_scale > 0, f"method.generator.fixed_scale={self.fixed_scale}: needs a positive deviation")
         require(
             self.family == "gaussian" or self.covariance != "full",
-            "generator.family='laplace' has no full covariance: use generator.covariance=diagonal",
+            "method.generator.family='laplace' has no full covariance: use method.generator.covariance=diagonal",
         )
 
 

@@ -25,7 +25,7 @@ import optax
 from ebgan_mdn_jax import collectives, losses, networks
 from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, require_decay, step_decay
 from ebgan_mdn_jax.samplers import derivative_free, negatives, selection
-from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_choices
+from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require_at_least, require_choices
 
 Inference = Literal["sample", "argmin"]
 
@@ -46,16 +46,13 @@ class Config:
     num_candidates: int = 16_384
     num_iterations: int = 3
 
+    INFERENCE = ("sample_by", "act_by", "num_candidates", "num_iterations")
+
     def __post_init__(self):
         require_choices(self, "method")
         require_decay(self.decay_every)
-        for name in ("num_negatives", "num_candidates"):
-            require(getattr(self, name) >= 1, f"method.{name}={getattr(self, name)}: needs at least 1")
-        require(self.num_iterations >= 0, f"method.num_iterations={self.num_iterations}: needs 0 (none) or more")
-        require(
-            all(width >= 1 for width in self.energy_hidden),
-            f"method.energy_hidden={self.energy_hidden}: needs positive widths",
-        )
+        require_at_least(1, self, "method", "num_negatives", "num_candidates", "energy_hidden")
+        require_at_least(0, self, "method", "num_iterations")
 
 
 class Hyper(NamedTuple):

@@ -29,6 +29,8 @@ class Config:
     sample_by: generators.Draw = "sample"
     act_by: generators.Draw = "sample"
 
+    INFERENCE = ("sample_by", "act_by")
+
     def __post_init__(self):
         require_choices(self, "method")
         require_decay(self.decay_every)

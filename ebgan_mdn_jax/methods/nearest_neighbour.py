@@ -1,7 +1,8 @@
 r"""Nearest neighbours: the policy is its memory of demonstrations, with nothing to optimise.
 
 With ``N_k(o)`` the k stored rows of nearest observation and h the ``bandwidth``, the density is that of nearest-neighbour regression
-with a Gaussian kernel on the actions (Rosenblatt 1969; the "nearest neighbour" of imitation learning is k = 1, h = 0):
+with a Gaussian kernel on the actions (Rosenblatt 1969; the "nearest neighbour" of imitation learning is its limit k = 1, h to 0: draw
+"nearest", as there is no density at h = 0):
 
 .. math:: q(a|o) = \frac1k \sum_{i \in N_k(o)} \mathcal N\big(a; a_i, \mathrm{diag}(h\,s)^2\big)
 
@@ -21,7 +22,7 @@ import optax
 from ebgan_mdn_jax import collectives
 from ebgan_mdn_jax import mixture as mixtures
 from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys
-from ebgan_mdn_jax.types import Array, Batch, Horizon, Spec, require, require_choices
+from ebgan_mdn_jax.types import Array, Batch, Horizon, Spec, require, require_at_least, require_choices
 
 Draw = Literal["sample", "neighbour", "nearest"]
 
@@ -38,9 +39,11 @@ class Config:
     sample_by: Draw = "sample"
     act_by: Draw = "nearest"
 
+    INFERENCE = ("sample_by", "act_by", "num_neighbours")
+
     def __post_init__(self):
         require_choices(self, "method")
-        require(self.num_neighbours >= 1, f"method.num_neighbours={self.num_neighbours}: needs at least 1")
+        require_at_least(1, self, "method", "num_neighbours")
         require(
             self.capacity >= self.num_neighbours,
             f"method.capacity={self.capacity}: needs at least method.num_neighbours={self.num_neighbours}",

@@ -10,6 +10,11 @@ from ebgan_mdn_jax.plotting import canvas
 
 UNITS = {
     "mse": "network units squared",
+    "energy_score": "network units",
+    "scale": "network units",
+    "penalty": "squared norm",
+    "distance": "half extents",
+    "num_rows": "rows",
     "alpha": "weight",
     "gradient_cosine": "cosine",
     "gradient_norm_ratio": "ratio",

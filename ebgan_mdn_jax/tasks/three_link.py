@@ -64,10 +64,7 @@ def sample(key: PRNGKey, obs: Array, num_samples: int) -> Array:
 
 def targets(key: PRNGKey, num: int) -> Array:
     """Targets ``[num, 2]`` uniform on the disc within reach."""
-    key_radius, key_turn = jax.random.split(key)
-    radius = REACH * jnp.sqrt(jax.random.uniform(key_radius, (num, 1)))
-    turn = jax.random.uniform(key_turn, (num, 1), minval=-math.pi, maxval=math.pi)
-    return jnp.concatenate([radius * jnp.cos(turn), radius * jnp.sin(turn)], axis=1)
+    return planar.uniform_disc(key, num, REACH)
 
 
 def demonstrations(key: PRNGKey, num: int) -> Batch:

@@ -19,6 +19,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from ebgan_mdn_jax.kinematics import planar
 from ebgan_mdn_jax.kinematics import universal_robots as arms
 from ebgan_mdn_jax.tasks.base import Conditional, EvaluationConfig, Task, heldout_nll
 from ebgan_mdn_jax.types import Array, Batch, PRNGKey, Spec
@@ -40,17 +41,9 @@ def to_pose(obs: Array) -> arms.Pose:
     return arms.Pose(position, jnp.stack([x, y, jnp.cross(x, y)], axis=-1))
 
 
-def to_sincos(joints: Array) -> Array:
-    """``[..., 6]`` to ``[..., 12]``: sine and cosine of one joint after the other."""
-    return jnp.stack([jnp.sin(joints), jnp.cos(joints)], axis=-1).reshape(*joints.shape[:-1], 12)
-
-
 def to_joints(action: Array) -> Array:
     """Joint angles ``[..., 6]`` of ``action [..., 6]``, or ``[..., 12]``, whose pairs need not have length 1."""
-    if action.shape[-1] == 6:
-        return action
-    pairs = action.reshape(*action.shape[:-1], 6, 2)
-    return jnp.arctan2(pairs[..., 0], pairs[..., 1])
+    return action if action.shape[-1] == 6 else planar.from_sincos(action)
 
 
 def targets(key: PRNGKey, num: int, arm: arms.Arm, any_pose: bool) -> tuple[Array, Array, Array]:
@@ -124,7 +117,7 @@ def evaluate(
 
 def make(arm: arms.Arm, any_pose: bool = False, sincos: bool = False) -> Task:
     """The task for an arm; ``any_pose``: targets have an orientation; ``sincos``: actions are sines and cosines."""
-    encode = to_sincos if sincos else lambda joints: joints
+    encode = planar.to_sincos if sincos else lambda joints: joints
 
     def demonstrations(key, num):
         # A target has 3 solutions or more on average, those without any included.

@@ -62,7 +62,11 @@ def restore_config(manager: ocp.CheckpointManager) -> tuple[int, dict[str, Any]]
 
 
 def restore_params(manager: ocp.CheckpointManager, step: int, abstract: MemberState, sharding: Any) -> PyTree:
-    """Parameters of all members at ``step``, placed by ``sharding``; ``abstract`` is the ``eval_shape`` of the states."""
+    """Parameters of all members at ``step``, placed by ``sharding``; ``abstract`` is the ``eval_shape`` of the states.
+
+    Raises:
+      InputError: if they are damaged, or of another shape.
+    """
     target = _target(abstract.train.params, sharding)
     _check_shapes(manager, step, "params", target)
     try:
@@ -72,7 +76,7 @@ def restore_params(manager: ocp.CheckpointManager, step: int, abstract: MemberSt
 
 
 def restore_states(manager: ocp.CheckpointManager, step: int, abstract: MemberState, sharding: Any) -> MemberState:
-    """Full states of all members at ``step``; arguments as in `restore_params`."""
+    """Full states of all members at ``step``; arguments and errors as in `restore_params`."""
     params = restore_params(manager, step, abstract, sharding)
     target = _target(_with_params(abstract, ()), sharding)
     try:

@@ -15,7 +15,7 @@ from ebgan_mdn_jax import collectives
 from ebgan_mdn_jax.methods.base import Method
 from ebgan_mdn_jax.training.devices import Layout, make_layout
 from ebgan_mdn_jax.training.members import MemberState, map_members
-from ebgan_mdn_jax.types import Array, Batch, PRNGKey, PyTree, require
+from ebgan_mdn_jax.types import Array, Batch, PRNGKey, PyTree, require, steps_per_epoch
 
 # Folded into a member's base key for the order of its data; steps fold in their own index, which never gets this high.
 _DATA_ORDER = 0xFFFFFFFF
@@ -91,10 +91,10 @@ def run_steps(
     """
     key = jax.random.fold_in(state.train.key, _DATA_ORDER)
     num_rows = data.obs.shape[1]
-    steps_per_epoch = -(-num_rows // batch_size)
+    per_epoch = steps_per_epoch(num_rows, batch_size)
 
     def one_step(state, order, step):
-        batch = take_batch(data, fold, order, step % steps_per_epoch, batch_size)
+        batch = take_batch(data, fold, order, step % per_epoch, batch_size)
         return guarded_step(method, state, collectives.local_rows(batch, axis_name), hyper, axis_name)
 
     def one_epoch(epoch, carry):
@@ -106,12 +106,12 @@ def run_steps(
             total = jax.tree.map(lambda sum, value: sum + jnp.where(taken, value, 0), total, info)
             return state, total, count + taken
 
-        start = epoch * steps_per_epoch
-        return jax.lax.fori_loop(jnp.maximum(first, start), jnp.minimum(last, start + steps_per_epoch), body, carry)
+        start = epoch * per_epoch
+        return jax.lax.fori_loop(jnp.maximum(first, start), jnp.minimum(last, start + per_epoch), body, carry)
 
     info_shape = jax.eval_shape(one_step, state, epoch_order(key, 0, num_rows), first)[1]
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), info_shape)
-    epochs = first // steps_per_epoch, -(-last // steps_per_epoch)
+    epochs = first // per_epoch, -(-last // per_epoch)
     state, total, count = jax.lax.fori_loop(*epochs, one_epoch, (state, zeros, jnp.zeros((), jnp.int32)))
     return state, jax.tree.map(lambda leaf: leaf / count, total)
 

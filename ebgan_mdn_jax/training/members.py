@@ -46,11 +46,24 @@ def make_members(
     """Every combination of ``grid`` (hyperparameter name to values; the others keep their defaults) with every seed, seeds fastest.
 
     Leaves are strongly typed, so new values never recompile a program.
+
+    Args:
+      method: whose hyperparameters they are.
+      seeds: from 0 to 2^31 - 1.
+      grid: for example ``{"learning_rate": [1e-3, 1e-4]}``.
+      dtype: of the hyperparameters.
+
+    Raises:
+      InputError: without seeds, for a seed out of range, an unknown hyperparameter, or one without a list of values.
     """
     grid = dict(grid or {})
     unknown = sorted(set(grid) - set(method.hyper._fields))
     require(not unknown, f"unknown hyperparameter {', '.join(unknown)}: expected {', '.join(method.hyper._fields)}")
     require(len(seeds) > 0, "no seeds: expected at least one")
+    wrong = [seed for seed in seeds if not 0 <= seed < 2**31]
+    require(not wrong, f"seed {wrong[:1]}: expected 0 to 2147483647")
+    for name, values in grid.items():
+        require(np.ndim(values) == 1 and len(values) > 0, f"{name}={values}: expected a list of at least one value")
     settings = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     rows = [method.hyper._replace(**setting) for setting in settings for _ in seeds]
     hyper = type(method.hyper)(*(np.asarray(column, dtype) for column in zip(*rows, strict=True)))

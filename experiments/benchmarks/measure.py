@@ -14,7 +14,7 @@ from absl import logging
 
 from ebgan_mdn_jax import mixture
 from ebgan_mdn_jax.methods import ebgan_mdn
-from ebgan_mdn_jax.types import Spec
+from ebgan_mdn_jax.types import InputError, Spec
 from experiments.provenance import launch
 from experiments.publish import BENCHMARKS, renew_documents
 from experiments.tables import markdown_table
@@ -84,8 +84,12 @@ def command(name: str, measure_rows: Callable[[], Sequence[Mapping[str, Any]]]) 
         print(f"error: unexpected argument {sys.argv[1]!r}: benchmarks take none", file=sys.stderr)
         sys.exit(2)
     logging.set_verbosity(logging.ERROR)
-    publish(name, measure_rows())
-    renew_documents()
+    try:
+        publish(name, measure_rows())
+        renew_documents()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def publish(name: str, rows: Sequence[Mapping[str, Any]]) -> None:

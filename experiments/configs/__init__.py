@@ -17,7 +17,6 @@ from experiments.configs import (
     ablation_negatives,
     ablation_noise,
     default,
-    gaussian_grid,
     geyser,
     hyperbola,
     paper_functions,
@@ -36,7 +35,6 @@ from experiments.configs.base import FigureSpec, RunSpec
 CONFIGS: dict[str, tuple[RunSpec, ...]] = {
     "quickstart": quickstart.RUNS,
     "hyperbola": hyperbola.RUNS,
-    "gaussian_grid": gaussian_grid.RUNS,
     "geyser": geyser.RUNS,
     "paper_functions": paper_functions.RUNS,
     "paper_grid": paper_grid.RUNS,

@@ -17,7 +17,7 @@ RUNS = tuple(
     for task in _TASKS
     for run in (
         *paper_comparison(task),
-        run_spec(task, "bayesian_mdn", 16, "method.inference=sgld", variant="sgld", preset="paper"),
+        run_spec(task, "bayesian_mdn", 16, "method.posterior=sgld", variant="sgld", preset="paper"),
     )
 )
 

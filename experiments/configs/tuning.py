@@ -28,7 +28,7 @@ _SETTINGS: dict[str, tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]] = {
     "mdn": ((_RATES,), tuple((several,) for several in _SEVERAL)),
     "bayesian_mdn": (
         ("hyper.learning_rate=0.0005,0.002",),
-        tuple((f"method.inference={way}", several) for way in ("ensemble", "sgld") for several in _SEVERAL),
+        tuple((f"method.posterior={way}", several) for way in ("ensemble", "sgld") for several in _SEVERAL),
     ),
     "ibc": ((_RATES,), (("method.num_iterations=0",), ("method.num_iterations=1",))),
     "cvae": (

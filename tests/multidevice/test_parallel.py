@@ -1,7 +1,5 @@
 """The same numbers on 1 and on 4 devices, for every method."""
 
-import shutil
-
 import chex
 import jax
 import jax.numpy as jnp
@@ -13,8 +11,7 @@ from jax.sharding import PartitionSpec as P
 from ebgan_mdn_jax.methods import METHODS
 from ebgan_mdn_jax.training import devices, loop, members
 from ebgan_mdn_jax.types import Batch, Horizon, InputError, Spec
-from experiments import program, run
-from experiments.config import make_config
+from tests.small import small
 
 SPEC = Spec((-1.0,), (1.0,), (-2.0, -1.0), (2.0, 1.0))
 HORIZON = Horizon(num_steps=40, steps_per_epoch=4)
@@ -53,10 +50,10 @@ def host(tree):
     )
 
 
-def make(name, *overrides, **kwargs):
-    """A method with small networks."""
-    config = make_config("lines", name, overrides=overrides, preset="small")
-    return METHODS[name].make(config.method, SPEC, HORIZON, **kwargs)
+def make(name, optimizer=None, **changes):
+    """A method with small networks, and ``changes`` of its Config."""
+    optimizer = {"optimizer": optimizer} if optimizer else {}
+    return METHODS[name].make(small(name, **changes), SPEC, HORIZON, **optimizer)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -94,7 +91,7 @@ def test_shared_minibatches_have_the_raw_gradients_of_one_device(name, parallel,
 
 
 def test_a_poisoned_member_on_another_device_changes_nothing():
-    method = make("ebgan_mdn", "method.energy_steps=1")
+    method = make("ebgan_mdn", energy_steps=1)
     layout = devices.make_layout(jax.devices())
     group = members.make_members(method, range(4))
     chunk = loop.make_chunk(method, 8, 1, layout)
@@ -133,8 +130,7 @@ def test_layouts_that_do_not_fit_are_refused():
 @pytest.mark.parametrize(("negatives", "check_vma"), [("uniform", True), ("uniform", False), ("mixed", False)])
 def test_shard_map_takes_the_step_of_the_full_batch(negatives, check_vma):
     """Negatives from other rows too: they come from the whole batch wherever it lies."""
-    overrides = (f"method.negatives={negatives}", "method.num_negatives=8")
-    method = make("ebgan_mdn", *overrides, optimizer=optax.identity())
+    method = make("ebgan_mdn", optax.identity(), negatives=negatives, num_negatives=8, reweight=False)
     state = jax.jit(method.init)(jax.random.key(0))
     batch = jax.tree.map(lambda x: x[0], data())
     whole, info = jax.jit(method.step)(state, batch, method.hyper)
@@ -149,60 +145,3 @@ def test_shard_map_takes_the_step_of_the_full_batch(negatives, check_vma):
     after, split_info = jax.jit(split)(state, batch)
     chex.assert_trees_all_close(host(after.params), host(whole.params), atol=1e-6, rtol=0)
     chex.assert_trees_all_close(host(split_info), host(info), atol=1e-4, rtol=1e-4)
-
-
-def small_run(parallel, batch_devices=0, num_seeds=3):
-    overrides = [
-        "train.steps=24", "train.checkpoint_every=8", f"train.parallel={parallel}", f"train.batch_devices={batch_devices}",
-        "data.num_demonstrations=64", "evaluation.num_inputs=5", "evaluation.num_quadrature=50", "evaluation.num_draws=20",
-    ]  # fmt: skip
-    return make_config("hyperbola", "mdn", num_seeds, 0, overrides, "small")
-
-
-def cut_back(path, again, step):
-    """A copy of a finished run as it was at ``step``."""
-    shutil.copytree(path, again)
-    (again / "results.json").unlink()
-    for checkpoint in (again / "checkpoints").iterdir():
-        if checkpoint.name.isdigit() and int(checkpoint.name) > step:
-            shutil.rmtree(checkpoint)
-
-
-def test_a_run_is_the_same_on_one_two_and_four_devices_and_moves_between_them(tmp_path):
-    """Three members: on two and on four devices copies fill the gap, and checkpoints hold none of them."""
-    config, lines, data_dir = small_run("seeds"), [], str(tmp_path / "data")
-    results = [run.train(config, tmp_path / str(n), data_dir, n, log=lines.append) for n in (1, 2, 4)]
-    for other in results[1:]:
-        assert other["training"] == results[0]["training"]
-        for name, values in results[0]["metrics"].items():
-            assert other["metrics"][name] == pytest.approx(values, rel=1e-5), name
-    for start, end in ((1, 4), (4, 2), (2, 1)):
-        again = tmp_path / f"{start}-{end}"
-        cut_back(tmp_path / str(start), again, 16)
-        assert run.train(config, again, data_dir, end, log=lines.append)["training"] == results[0]["training"]
-        assert lines[-2].startswith("resuming") and lines[-2].endswith("at step 16")
-
-
-@pytest.mark.parametrize(("parallel", "batch_devices"), [("pmap", 0), ("shard_map", 0), ("shard_map", 2)])
-def test_a_run_with_shared_minibatches_agrees_with_one_device_and_resumes(parallel, batch_devices, tmp_path):
-    """Up to the order of sums, so only the first steps are compared."""
-    config, lines, data_dir = small_run(parallel, batch_devices), [], str(tmp_path / "data")
-    whole = run.train(small_run("seeds"), tmp_path / "1", data_dir, 1, log=lines.append)
-    split = run.train(config, tmp_path / "4", data_dir, log=lines.append)
-    np.testing.assert_allclose(whole["training"]["nll"], split["training"]["nll"], rtol=1e-3)
-    cut_back(tmp_path / "4", tmp_path / "again", 16)
-    assert run.train(config, tmp_path / "again", data_dir, log=lines.append) == split
-
-
-@pytest.mark.parametrize(
-    ("parallel", "batch_devices", "batch_size", "num_members", "num_devices", "expected"),
-    [
-        ("seeds", 0, 32, 6, 0, (4, 1)), ("seeds", 0, 32, 2, 0, (2, 1)), ("seeds", 0, 32, 1, 3, (3, 1)),
-        ("pmap", 0, 32, 1, 0, (1, 4)), ("shard_map", 0, 9, 1, 0, (1, 3)), ("shard_map", 2, 32, 5, 0, (2, 2)),
-        ("shard_map", 2, 32, 1, 0, (1, 2)), ("shard_map", 0, 32, 5, 2, (1, 2)),
-    ],
-)  # fmt: skip
-def test_devices_that_have_something_to_do(parallel, batch_devices, batch_size, num_members, num_devices, expected):
-    overrides = [f"train.parallel={parallel}", f"train.batch_devices={batch_devices}", f"train.batch_size={batch_size}"]
-    layout = program.choose_layout(make_config("hyperbola", "mdn", 1, 0, overrides), num_members, num_devices)
-    assert (layout.member_devices, layout.batch_devices) == expected
