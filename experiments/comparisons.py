@@ -12,13 +12,12 @@ from ebgan_mdn_jax.evaluation import statistics
 from ebgan_mdn_jax.plotting import Profile
 from ebgan_mdn_jax.tasks import TASKS
 from ebgan_mdn_jax.types import require
-from experiments.summary import STATISTICS, Row, Run, folds, group, label, line_name, run_variant
+from experiments.summary import FEWEST_SEEDS, STATISTICS, Row, Run, folds, group, label, line_name, run_variant
 from experiments.tables import Cell, Table, direction, header, in_order, kind, make_table
 
 # Metrics in per cent of something, so that members of several tasks can be pooled.
 PERCENT = ("tmc", "precision")
 ALL_TASKS = "all tasks"
-_FEWEST = 6  # pairs that can exclude a probability of 1/2 at all: 2 * (1/2)^6 < 5 %
 
 
 class Line(NamedTuple):
@@ -98,7 +97,7 @@ def improvement_table(lines: Sequence[Line], baseline: str) -> Table:
     caption = (
         f"Probability that a member is better than the member of {reference.name} of the same seed, n={len(reference.seeds)} pairs, "
         "[95 % bootstrap interval over pairs]. Ties count 1/2; a member that diverged loses, or ties with another such. Bold: the interval "
-        f"lies above 1/2, with at least {_FEWEST} pairs. \u2013: the method has no such metric."
+        f"lies above 1/2, with at least {FEWEST_SEEDS} pairs. \u2013: the method has no such metric."
     )
     return Table(reference.task, header(metrics), rows, caption, [])
 
@@ -238,7 +237,7 @@ def _improvement(line: Line, reference: Line, metric: str) -> Cell:
     interval = "" if np.isnan(estimate.low) else f"[{estimate.low:.2f}, {estimate.high:.2f}]"
     diverged = [int(np.sum(~np.isfinite(values))) for values in (ours, theirs)]
     details = f"{len(seeds)} pairs; diverged: {diverged[0]} here, {diverged[1]} of {reference.name}"
-    return Cell(f"{estimate.value:.2f}", interval, details, bool(estimate.low > 0.5) and len(seeds) >= _FEWEST)
+    return Cell(f"{estimate.value:.2f}", interval, details, bool(estimate.low > 0.5) and len(seeds) >= FEWEST_SEEDS)
 
 
 def _pooled(row: Row, lines: Sequence[Line]) -> Row:

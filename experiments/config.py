@@ -212,7 +212,11 @@ def split_values(text: str) -> list[str]:
             values.append("")
         else:
             values[-1] += character
-    return [value.strip() for value in values if value.strip()]
+    values = [value.strip() for value in values]
+    if values == [""]:
+        return []
+    require(all(values), f"{text!r}: a value is empty; expected values separated by commas, such as 0,1,10")
+    return values
 
 
 def _leaves(section: Any, prefix: str) -> list[str]:
@@ -242,7 +246,11 @@ def _parse(path: str, text: str, hint: Any) -> Any:
         require(text in options, f"{wrong} one of {', '.join(options)}")
         return text
     if typing.get_origin(hint) is tuple:
-        return tuple(_parse(path, part, int) for part in text.strip("()").split(",") if part.strip())
+        bare = text[1:-1] if text.startswith("(") and text.endswith(")") else text
+        parts = bare.removesuffix(",").split(",") if bare else []
+        whole = all(part.strip().lstrip("-").isdecimal() for part in parts)
+        require(bool(text) and whole, f"{wrong} whole numbers such as (64,64), or () for none")
+        return tuple(map(int, parts))
     if typing.get_origin(hint) is types.UnionType:
         return None if text == "None" else _parse(path, text, typing.get_args(hint)[0])
     if hint is bool:

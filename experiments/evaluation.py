@@ -18,7 +18,7 @@ from ebgan_mdn_jax.tasks.base import Conditional
 from ebgan_mdn_jax.training import checkpoint
 from ebgan_mdn_jax.training.devices import Layout, fetch, make_layout, place
 from ebgan_mdn_jax.training.members import map_members, resize
-from ebgan_mdn_jax.types import Batch, PyTree, require
+from ebgan_mdn_jax.types import Batch, InputError, PyTree, require
 from experiments import processes
 from experiments.config import (
     ExperimentConfig,
@@ -83,7 +83,11 @@ def evaluate(
         write_arrays(directory.arrays, _figure_arrays(run, few))
         results = strict(results)
         if directory.results.exists():
-            different = differences(results, read_json(directory.results))
+            try:
+                different = differences(results, read_json(directory.results))
+            except InputError as error:
+                log(f"warning: results.json is written anew: {error}")
+                different = []
             if different:
                 log(f"warning: results differ from those of the run (another backend or version?): {different[0]}")
         write_json(directory.results, results)

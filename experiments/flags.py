@@ -1,5 +1,6 @@
 """The only place with command-line flags, and the shell that every driver runs in."""
 
+import errno
 import logging as python_logging
 import os
 import signal
@@ -21,6 +22,9 @@ from experiments.configs import CONFIGS
 from experiments.preemption import Preempted, raise_at_sigterm
 from experiments.presets import Preset
 
+# Of a folder that cannot be written, or a full disk.
+_NO_WRITING = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+
 TASK = flags.DEFINE_enum("task", "hyperbola", list(TASKS), "Where demonstrations come from.")
 METHOD = flags.DEFINE_enum("method", "ebgan_mdn", list(METHODS), "What to train.")
 PRESET = flags.DEFINE_enum(
@@ -34,7 +38,11 @@ FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "The first of them.", lower_b
 STEPS = flags.DEFINE_integer(
     "steps", None, "Generator (policy) steps; default 5000, or what the preset says.", lower_bound=1
 )
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; default runs/<task>-<method>, or runs/<config>.")
+WORKDIR = flags.DEFINE_string(
+    "workdir",
+    None,
+    "Folder of the run or sweep; to train, by default runs/<task>-<method>, runs/<config> or runs/<task>-<method>-sweep.",
+)
 DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder with your copies of real recordings, and where synthetic data are kept; default: a cache."
 )
@@ -136,6 +144,8 @@ def run(main: Callable[[], None], *used: flags.FlagHolder) -> None:
             _fail(str(error).splitlines()[0])
         if len(left) > 1:
             _fail(f"unexpected argument {left[1]!r}: all settings are flags, such as --workdir=...")
+        if WORKDIR.value == "":
+            _fail("--workdir= is empty: give a folder")
         names = [flag.name for flag in used]
         for flag in _ALL:
             if flag.present and flag.name not in names:
@@ -161,6 +171,14 @@ def run(main: Callable[[], None], *used: flags.FlagHolder) -> None:
         except BrokenPipeError:  # the reader of our output has gone, such as head
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
+        except OSError as error:
+            if error.errno not in _NO_WRITING:
+                raise
+            print(
+                f"error: {error.filename} cannot be written ({error.strerror}): mend that, or copy the run",
+                file=sys.stderr,
+            )
+            processes.leave(2)
         except Exception:
             if jax.process_count() == 1:
                 raise

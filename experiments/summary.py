@@ -23,6 +23,7 @@ from experiments.workdir import Workdir
 
 MEMBER_COLUMNS = ("task", "run", "method", "seed", "hyper", "metric", "value")  # of members.csv
 CEILING = "exact sampler (ceiling)"
+FEWEST_SEEDS = 6  # that something may be set in bold for: fewer pairs cannot exclude chance, 2 * (1/2)^6 < 5 %
 STATISTICS = ("mean", "iqm", "median", "low", "high", "min", "max", "iqm_low", "iqm_high")
 
 
@@ -66,7 +67,7 @@ def load_runs(directory: str | pathlib.Path) -> tuple[list[Run], list[str]]:
     require(directory.is_dir(), f"{directory}: no such folder; give the workdir of a run or of a sweep")
     if (directory / "results.json").is_file():
         return [_load_run(directory)], []
-    folders = sorted((path for path in directory.iterdir() if path.is_dir()), key=lambda path: _natural(path.name))
+    folders = sorted((path for path in directory.iterdir() if path.is_dir()), key=lambda path: natural(path.name))
     runs = [_load_run(path) for path in folders if (path / "results.json").is_file()]
     order = {name: place for place, name in enumerate(METHODS)}  # as the registry lists them, baselines first
     runs.sort(key=lambda run: (run.results["task"], order.get(run.results["method"], len(order))))
@@ -81,7 +82,7 @@ def load_runs(directory: str | pathlib.Path) -> tuple[list[Run], list[str]]:
     return runs, unfinished
 
 
-def _natural(name: str) -> list[str | float]:
+def natural(name: str) -> list[str | float]:
     """Key that sorts numbers in names by their value: N=4 comes before N=16, 0.05 before 0.1."""
     return [float(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+(?:\.\d+)?)", name))]
 

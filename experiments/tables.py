@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from experiments.summary import CEILING, Row, Run, line_name, load_runs, summarize
+from experiments.summary import CEILING, FEWEST_SEEDS, Row, Run, line_name, load_runs, natural, summarize
 
 # By the part of a metric's name before "@" or "[": which way is better (0: neither), and what it is. Columns keep this order.
 METRICS = {
@@ -96,7 +96,7 @@ def make_table(title: str, rows: Sequence[Row], statistic: str) -> Table:
     caption = (
         f"{word.capitalize()} over {f'n={seeds[0]}' if same else 'n'} seed{many} [95 % bootstrap interval of the {word}]. "
         f"\u2191 higher is better, \u2193 lower. Bold: the best {word} of its column, if its interval overlaps that of no other row but "
-        "the ceiling. \u2013: the method has no such metric."
+        f"the ceiling, with at least {FEWEST_SEEDS} seeds. \u2013: the method has no such metric."
     )
     kinds = dict.fromkeys(map(kind, metrics))
     legend = [f"{name}: {METRICS[name][1]}" for name in kinds if name in METRICS]
@@ -115,9 +115,9 @@ def direction(metric: str) -> int:
 
 
 def in_order(metrics: Iterable[str]) -> list[str]:
-    """Each metric once, in the order of `METRICS`, unknown ones last."""
-    order = list(METRICS)
-    return sorted(dict.fromkeys(metrics), key=lambda m: order.index(kind(m)) if kind(m) in order else len(order))
+    """Each metric once, in the order of `METRICS`, unknown ones last; of one kind by the numbers in their names."""
+    place = {name: index for index, name in enumerate(METRICS)}
+    return sorted(dict.fromkeys(metrics), key=lambda metric: (place.get(kind(metric), len(place)), natural(metric)))
 
 
 def header(metrics: Iterable[str]) -> list[str]:
@@ -177,7 +177,8 @@ def _column(column: Sequence[Row | None], better: int, statistic: str) -> list[C
     largest = max((abs(entry.value) for entry in ranked), default=0)
     size = max(widths[len(widths) // 2] if widths else 0.1 * largest, 0.01 * largest)
     digits = min(6, max(0, 1 - math.floor(math.log10(size)))) if size > 0 else 1
-    best = _best(ranked, better)
+    few = any(row.num_seeds < FEWEST_SEEDS for row in column if row is not None and row.num_seeds is not None)
+    best = None if few else _best(ranked, better)
     return [_cell(entry, digits, entry is not None and entry is best) for entry in entries]
 
 
@@ -199,7 +200,7 @@ def _entry(row: Row, statistic: str) -> _Entry:
 
 
 def _best(entries: Sequence[_Entry], better: int) -> _Entry | None:
-    """The entry whose interval lies beyond those of all others, if there is one."""
+    """The entry whose interval lies beyond those of all others, if there is one; of few seeds an interval says too little."""
     if not better or len(entries) < 2 or any(entry.low is None for entry in entries):
         return None
     best, *others = sorted(entries, key=lambda entry: -better * entry.value)

@@ -21,6 +21,13 @@ from experiments import config as configs
 _COMMON = (claims.PREFIX, ".submitit", ".nfs")
 
 
+# What to do about a damaged file.
+_MENDS = {
+    "config.json": 'restore it from a copy; the checkpoints hold another, as "config" in checkpoints/<step>/config',
+    "results.json": "delete it and give experiments.train the same command, which evaluates again",
+}
+
+
 class InUse(InputError):
     """Another process works in the folder."""
 
@@ -84,7 +91,7 @@ class Workdir:
         different = configs.differences(configs.identity(config), configs.identity(theirs))
         require(
             not different,
-            f"workdir {self.path} holds a run of another config: {'; '.join(different[:3])}; "
+            f"workdir {self.path} holds a run of another config: {'; '.join(_first(different))}; "
             "give another --workdir or the same settings",
         )
 
@@ -134,6 +141,11 @@ class Workdir:
         self.check_claim()
         with path.open("a") as file:
             file.write(json.dumps(strict(row)) + "\n")
+
+
+def _first(different: list[str]) -> list[str]:
+    """The differences to show: of task and method alone, if there are any, as all others follow from them."""
+    return [line for line in different if line.startswith(("task_name", "method_name"))] or different[:3]
 
 
 def _read_lines(path: pathlib.Path) -> list[dict[str, Any]]:
@@ -204,10 +216,13 @@ def read_json(path: pathlib.Path) -> Any:
     """Read JSON, or say which file is missing or damaged."""
     try:
         return json.loads(path.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{path} does not exist: give the --workdir of a run") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}): delete the run's folder and train again") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): check the file and its permissions") from error
+    except ValueError as error:
+        mend = _MENDS.get(path.name, "restore it from a copy")
+        raise InputError(f"{path} cannot be read ({error}): {mend}") from error
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:

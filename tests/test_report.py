@@ -143,7 +143,7 @@ def test_csv_holds_every_number(tmp_path):
         summary.read_rows(path / "other.csv")
 
 
-def row(method, mean, low, high, metric="kl", seeds=5):
+def row(method, mean, low, high, metric="kl", seeds=6):
     return summary.Row("t", method, method, "", metric, seeds, mean, mean, mean, low, high, low, high, None, None)
 
 
@@ -204,7 +204,7 @@ def test_markdown():
         "| mdn       |                 \u2013 | **0.10** [0.05, 0.15] |",
         "| ebgan_mdn | 97.5 [95.0, 99.0] |     0.34 [0.30, 0.40] |",
     ]
-    assert "n=5 seeds" in text
+    assert "n=6 seeds" in text
     assert tables.markdown_table(["a", "b"], [["x|y", "1"]]).splitlines()[2] == "| x\\|y |   1 |"
 
 

@@ -78,6 +78,10 @@ class Info(NamedTuple):
 def make(config: Config, spec: Spec, horizon: Horizon, optimizer: optax.GradientTransformation | None = None) -> Method:
     """Build the method; ``optimizer`` is not used. ``log_prob`` is the density of what `sample` draws."""
     del optimizer
+    require(
+        horizon.num_steps >= horizon.steps_per_epoch,
+        f"train.steps={horizon.num_steps}: one epoch of {horizon.steps_per_epoch} steps reads all demonstrations; take as many at least",
+    )
     action_centre, action_extent = _box(spec.action_low, spec.action_high)
 
     def init(key):

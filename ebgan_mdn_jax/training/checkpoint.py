@@ -54,7 +54,8 @@ def restore_config(manager: ocp.CheckpointManager) -> tuple[int, dict[str, Any]]
       InputError: if there is none, or it cannot be read.
     """
     step = manager.latest_step()
-    require(step is not None, f"no checkpoint in {manager.directory}: train first")
+    mend = "train first (if results.json is there, delete it, or the run counts as finished)"
+    require(step is not None, f"no checkpoint in {manager.directory}: {mend}")
     try:
         return step, manager.restore(step, args=ocp.args.Composite(config=ocp.args.JsonRestore())).config
     except Exception as error:

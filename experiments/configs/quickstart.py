@@ -3,7 +3,7 @@
 Command:  python -m experiments.sweep --config=quickstart
 Seeds:    4 (0 to 3)
 Expected: explicit_bc covers no input of the hyperbola (TMC 0); mdn and ebgan_mdn cover nearly all (the exact sampler: 98 to 100), but for
-          seeds that collapse onto one branch, here seed 1 of mdn; config "hyperbola" says how often that happens.
+          seeds that smear both branches into one, here seed 1 of mdn; config "hyperbola" says how often that happens.
 Run time: about 1 minute on 2 CPU cores, compilation included.
 """
 
