@@ -63,6 +63,28 @@ def binary_critic(positive_energy: Array, generator_energy: Array) -> Array:
     return jax.nn.softplus(positive_energy) + jnp.mean(jax.nn.softplus(-generator_energy), axis=0)
 
 
+def gradient_penalty(gradient: Array, norm: Literal["1", "2", "inf"], margin: Array | float) -> Array:
+    r"""Penalty ``[B]`` on gradients ``dE/da [N, B, Da]`` longer than ``margin`` (Florence et al. 2021, section B.3.1; ``norm="inf"``).
+
+    .. math:: \frac1N \sum_j \max(0, \|\nabla_a E(a_j)\| - m)^2
+
+    Their text sums over points; their code, as here, takes the mean, over negatives and the demonstrated action.
+
+    Raises:
+      ValueError: for another norm.
+    """
+    chex.assert_rank(gradient, 3)
+    if norm not in ("1", "2", "inf"):
+        raise ValueError(f"norm={norm!r}: expected 1, 2 or inf")
+    size = {
+        "1": lambda g: jnp.sum(jnp.abs(g), axis=-1),
+        # Squared first and floored: the root has no slope at 0.
+        "2": lambda g: jnp.sqrt(jnp.maximum(jnp.sum(g**2, axis=-1), jnp.finfo(g.dtype).tiny)),
+        "inf": lambda g: jnp.max(jnp.abs(g), axis=-1),
+    }[norm](gradient)
+    return jnp.mean(jnp.maximum(size - margin, 0) ** 2, axis=0)
+
+
 def mixture_nll(
     mixture: mixtures.Mixture | mixtures.FullMixture, action: Array, family: mixtures.Family = "gaussian"
 ) -> Array:

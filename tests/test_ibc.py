@@ -56,7 +56,8 @@ def test_act_finds_the_minimum():
 def test_samples_have_the_density_of_the_energy_to_a_power(num_iterations, sigma, power):
     """``exp(-(t + 1) E)`` for next to no noise. Rows are independent: one draw of each of 500; Kolmogorov-Smirnov, false-fail rate 1e-6."""
     slope = 3.0
-    params = valley(slope)._replace(sigma=jnp.asarray(sigma))
+    params = valley(slope)
+    params = params._replace(hyper=params.hyper._replace(sigma=jnp.asarray(sigma)))
     method = make(num_iterations=num_iterations, num_candidates=4096)
     draws = jax.jit(method.sample, static_argnums=3)(jax.random.key(2), params, jnp.zeros((500, 1)), 1)[0, :, 0]
     truth = stats.laplace(CENTRE, 1 / (slope * power))
@@ -77,7 +78,11 @@ def test_draws_of_a_row_come_from_one_population():
 def test_the_search_is_no_part_of_training():
     batch = Batch(jnp.zeros((4, 1)), jnp.ones((4, 1)))
     states = []
-    for fields in ({}, {"num_candidates": 7, "num_iterations": 1, "sample_by": "argmin"}):
+    for fields in (
+        {},
+        {"num_candidates": 7, "num_iterations": 1, "sample_by": "argmin"},
+        {"search": "langevin", "second_pass": True},
+    ):
         method = make(**fields)
         states.append(jax.jit(method.step)(method.init(jax.random.key(0)), batch, method.hyper)[0].params)
     chex.assert_trees_all_equal(*states)
@@ -87,5 +92,89 @@ def test_the_search_is_no_part_of_training():
 def test_values_that_cannot_work_are_refused(field):
     with pytest.raises(InputError, match=f"method.{field}=0: needs at least 1"):
         ibc.Config(**{field: 0})
-    with pytest.raises(InputError, match="method.num_iterations=-1: needs 0"):
+    with pytest.raises(InputError, match="method.num_iterations=-1: needs at least 0"):
         ibc.Config(num_iterations=-1)
+    with pytest.raises(InputError, match="method.langevin_share=1.5: needs a share from 0 to 1"):
+        ibc.Config(langevin_share=1.5)
+    with pytest.raises(InputError, match="set method.langevin.noise=langevin"):
+        ibc.LangevinConfig(metropolis=True)
+
+
+# Langevin
+
+
+LANGEVIN = {"search": "langevin", "num_candidates": 512}
+
+
+def with_hyper(params, **values):
+    """The parameters with scalars of the search replaced."""
+    return params._replace(hyper=params.hyper._replace(**{name: jnp.asarray(v) for name, v in values.items()}))
+
+
+def test_langevin_search_finds_the_minimum():
+    """With IBC's chain the population ends narrow, and its lowest energy is at the minimum; a second pass goes on from there."""
+    params = with_hyper(valley(5.0), step_size=0.1)
+    spreads = []
+    for second_pass in (False, True):
+        method = make(**LANGEVIN, langevin=ibc.LangevinConfig(100), second_pass=second_pass)
+        action = jax.jit(method.act)(jax.random.key(1), params, jnp.zeros((20, 1)))
+        assert np.max(np.abs(action - CENTRE)) < 2e-3
+        draws = jax.jit(method.sample, static_argnums=3)(jax.random.key(1), params, jnp.zeros((1, 1)), 400)
+        spreads.append(np.std(draws))
+    assert spreads[0] < 0.05 and spreads[1] != spreads[0]
+
+
+def test_langevin_draws_have_the_density_of_the_energy():
+    """With Metropolis correction: rows are independent, one draw of each of 500; Kolmogorov-Smirnov, false-fail rate 1e-6.
+
+    In half extents of the box, of 2, the chain moves by ``sqrt(2 * 0.05)`` at a time, so 200 steps forget where they began.
+    """
+    slope = 3.0
+    chain = ibc.LangevinConfig(200, "langevin", metropolis=True)
+    method = make(search="langevin", num_candidates=4, langevin=chain)
+    params = with_hyper(valley(slope), step_size=0.05, last_step_size=0.05)
+    draws = jax.jit(method.sample, static_argnums=3)(jax.random.key(2), params, jnp.zeros((500, 1)), 1)[0, :, 0]
+    truth = stats.laplace(CENTRE, 1 / slope)
+    low, high = truth.cdf(-2), truth.cdf(2)
+    assert stats.kstest(np.asarray(draws), lambda a: (truth.cdf(a) - low) / (high - low)).pvalue > 1e-6
+
+
+def test_langevin_negatives_go_downhill_in_units_of_the_box():
+    """Without noise on the energy ``slope |a - CENTRE|`` each step moves ``step / 2 * slope * 2`` half extents, which are 2."""
+    chain = ibc.LangevinConfig(3)
+    fields = {"num_negatives": 6, "langevin": chain}
+    batch = Batch(jnp.zeros((4, 1)), jnp.zeros((4, 1)))
+    optimizer = optax.GradientTransformation(lambda params: (), lambda grads, state, params: (grads, state))
+    hyper = ibc.Hyper(learning_rate=0.0, step_size=0.01, last_step_size=0.01, noise_scale=0.0, delta_clip=0.5)
+    distances = []
+    for share in (0.0, 0.5, 1.0):
+        method = ibc.make(
+            ibc.Config(energy_hidden=(2,), langevin_share=share, **fields), SPEC, Horizon(10, 1), optimizer
+        )
+        state = method.init(jax.random.key(0))._replace(params=valley(2.0))
+        _, info = jax.jit(method.step)(state, batch, hyper)
+        assert (info.acceptance, info.clip_share) == (1.0, 0.0)
+        distances.append(info.negative_energy)
+    drawn = negatives.draw(jax.random.fold_in(state.key, 0), batch.action, SPEC, 6, 0)[..., 0]
+    away = np.abs(np.asarray(drawn, np.float64) - CENTRE)
+    # The slope is 4 in half extents; three steps of 0.01 / 2 * 4 are 0.06 half extents, 0.12 in units of the action. No start is nearer.
+    assert away.min() > 0.12
+    expected = [2 * away.mean(), 2 * (away.mean() - 0.12 / 2), 2 * (away.mean() - 0.12)]
+    np.testing.assert_allclose(distances, expected, rtol=1e-4)
+
+
+def test_chains_are_no_part_of_the_gradient_and_the_penalty_is():
+    """The update equals that of a loss with the chain's ends given as constants, and with a penalty worked out from the known slope."""
+    keep = optax.GradientTransformation(lambda params: jax.tree.map(jnp.zeros_like, params), lambda g, s, p: (g, g))
+    batch = Batch(jnp.zeros((4, 1)), jnp.full((4, 1), -1.0))
+    config = ibc.Config(energy_hidden=(2,), num_negatives=3, langevin_share=1.0, gradient_penalty="inf")
+    method = ibc.make(config, SPEC, Horizon(10, 1), keep)
+    state = method.init(jax.random.key(0))._replace(params=valley(2.0))
+    silent = method.hyper._replace(penalty_weight=0.0)
+    with_penalty, info = jax.jit(method.step)(state, batch, method.hyper)
+    without, _ = jax.jit(method.step)(state, batch, silent)
+    np.testing.assert_allclose(info.penalty, (4.0 - 1.0) ** 2, rtol=1e-5)  # slope 2 in half extents of 2
+    last = lambda state: state.opt_state["params"]["MLP_0"]["Dense_1"]["kernel"][:, 0]  # noqa: E731
+    # The slope in half extents is twice the sum over active units of first-layer weight times last-layer weight. One unit is active at
+    # every action, so each action adds d (s - 1)^2 / d weight = 2 (s - 1) 2 to one of the two, on average over actions.
+    np.testing.assert_allclose(np.sum(last(with_penalty) - last(without)), 2 * 3 * 2, rtol=1e-4)

@@ -137,3 +137,17 @@ def test_squared_error_averages_over_dimensions_and_keeps_rows():
     for shape in ((2,), (2, 1), (1, 2)):
         with pytest.raises(AssertionError):
             losses.squared_error(prediction, jnp.zeros(shape))
+
+
+def test_gradient_penalty_in_numpy():
+    """Every norm against NumPy's; below the margin nothing is added, and at a zero gradient the slope is finite."""
+    gradient = np.random.default_rng(0).normal(size=(3, 5, 2)).astype(np.float32) * 2
+    for norm, order in (("1", 1), ("2", 2), ("inf", np.inf)):
+        size = np.linalg.norm(gradient.astype(np.float64), order, axis=-1)
+        expected = (np.maximum(size - 1.0, 0) ** 2).mean(0)
+        np.testing.assert_allclose(losses.gradient_penalty(jnp.asarray(gradient), norm, 1.0), expected, rtol=1e-5)
+        assert not losses.gradient_penalty(jnp.asarray(gradient) * 1e-3, norm, 1.0).any()
+        slope = jax.grad(lambda g, norm=norm: jnp.sum(losses.gradient_penalty(g, norm, 0.0)))(jnp.zeros((1, 1, 2)))
+        assert np.isfinite(slope).all()
+    with pytest.raises(ValueError, match="norm='3'"):
+        losses.gradient_penalty(jnp.zeros((1, 1, 1)), "3", 1.0)

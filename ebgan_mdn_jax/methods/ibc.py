@@ -1,18 +1,25 @@
-r"""Implicit behavioural cloning (Florence et al. 2021, arXiv 2109.00137) with a derivative-free search for actions.
+r"""Implicit behavioural cloning (Florence et al. 2021, arXiv 2109.00137), with a derivative-free or a Langevin search for actions.
 
-An energy trained by InfoNCE with N uniform negatives, drawn anew for every row and step:
+An energy trained by InfoNCE with N negatives, drawn anew for every row and step:
 
 .. math:: L_\theta = -\mathbb E \log\frac{e^{-E_\theta(o,a)}}{e^{-E_\theta(o,a)} + \sum_{j=1}^N e^{-E_\theta(o,x_j)}}
 
-With uniform negatives ``exp(-E)`` estimates the conditional density in the box up to a factor. An action is chosen from the population of
-`samplers.derivative_free`: "argmin" takes its lowest energy, "sample" draws by ``softmax(-E)``, all draws from one population. After
-t iterations a draw then has density ``exp(-(t + 1) E)``, up to the noise of the search: sharper than the data, and of several modes the
-one of lower energy gains. ``num_iterations=0`` draws from ``exp(-E)`` itself, self-normalised over the candidates.
+With uniform negatives ``exp(-E)`` estimates the conditional density in the box up to a factor. Of each row's negatives, a share
+(``langevin_share``; 1 in IBC's Langevin configurations) then descends the energy by `samplers.langevin`, from where it was drawn. A
+gradient penalty (`losses.gradient_penalty`, their section B.3.1) at all negatives and the demonstrated action keeps it smooth enough to be
+descended.
+
+An action is chosen from a population: "argmin" takes its lowest energy. With ``search="derivative_free"`` (`samplers.derivative_free`)
+"sample" draws by ``softmax(-E)``, all draws from one population. After t iterations a draw then has density ``exp(-(t + 1) E)``, up to the
+noise of the search: sharper than the data, and of several modes the one of lower energy gains. ``num_iterations=0`` draws from
+``exp(-E)`` itself, self-normalised over the candidates. With ``search="langevin"`` uniform candidates run the chain, a second time from
+where they are with ``second_pass`` and step sizes of its own, and "sample" takes one of its ends.
 
 Sizes are those that EBGAN-MDN's authors compare with (arXiv 2510.07562): 3 x 64 ReLU, N = 64, 16,384 candidates, Adam 1e-3 with
 StepLR(20, 0.5). They iterate 4 times for 1-D actions and 3 times else, IBC 3 times. Where we differ from both: the final population is
-scored before one is chosen from it; boxes hold for each action dimension, and ``sigma`` is in half extents of them, not in units of the
-action.
+scored before one is chosen from it; boxes hold for each action dimension, and all of the search (``sigma``, step sizes, the gradient of
+the penalty) is in half extents of them, not in units of the action: IBC maps actions to [-1, 1] first. The chain is IBC's own by default
+(25 steps from 0.1 to 1e-5, whose noise is not Langevin's: see `samplers.langevin`).
 """
 
 import dataclasses
@@ -24,60 +31,113 @@ import optax
 
 from ebgan_mdn_jax import collectives, losses, networks
 from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, require_decay, step_decay
-from ebgan_mdn_jax.samplers import derivative_free, negatives, selection
-from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require_at_least, require_choices
+from ebgan_mdn_jax.normalization import unit_box
+from ebgan_mdn_jax.samplers import base, derivative_free, langevin, negatives, selection
+from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_at_least, require_choices
 
 Inference = Literal["sample", "argmin"]
+
+# Folded into the key of a step, for its chains.
+_CHAINS = 0x43484149
+
+
+@dataclasses.dataclass(frozen=True)
+class LangevinConfig:
+    """The chain: T as ``num_steps``, the form of its noise, how its step sizes fall, and whether its steps are corrected."""
+
+    num_steps: int = 25
+    noise: langevin.Noise = "ibc"
+    schedule: Literal["polynomial", "exponential"] = "polynomial"
+    metropolis: bool = False
+
+    def __post_init__(self):
+        require_choices(self, "method.langevin")
+        require_at_least(1, self, "method.langevin", "num_steps")
+        require(
+            not (self.metropolis and self.noise == "ibc"),
+            "method.langevin.metropolis=True: noise=ibc has no stationary law to correct to; set method.langevin.noise=langevin",
+        )
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Program structure.
 
-    ``num_negatives`` is N; ``num_candidates`` and ``num_iterations`` are of the search for actions and leave training as it is.
+    ``num_negatives`` is N. ``gradient_penalty`` is the norm of `losses.gradient_penalty`. From ``sample_by`` on it is about the search for
+    actions, of which ``num_iterations`` belong to the derivative-free one and ``second_pass`` to Langevin's.
     """
 
     energy_hidden: tuple[int, ...] = (64, 64, 64)
     energy_init: networks.Init = "torch"
     num_negatives: int = 64
+    langevin_share: float = 0.0
+    langevin: LangevinConfig = LangevinConfig()
+    gradient_penalty: Literal["none", "1", "2", "inf"] = "none"
     decay_every: int = 0
     sample_by: Inference = "sample"
     act_by: Inference = "argmin"
     num_candidates: int = 16_384
+    search: Literal["derivative_free", "langevin"] = "derivative_free"
     num_iterations: int = 3
+    second_pass: bool = False
 
-    INFERENCE = ("sample_by", "act_by", "num_candidates", "num_iterations")
+    INFERENCE = ("sample_by", "act_by", "num_candidates", "search", "num_iterations", "second_pass")
 
     def __post_init__(self):
         require_choices(self, "method")
         require_decay(self.decay_every)
         require_at_least(1, self, "method", "num_negatives", "num_candidates", "energy_hidden")
         require_at_least(0, self, "method", "num_iterations")
+        require(
+            0 <= self.langevin_share <= 1, f"method.langevin_share={self.langevin_share}: needs a share from 0 to 1"
+        )
 
 
 class Hyper(NamedTuple):
-    """Traced scalars: Adam's learning rate and its decay, the search's noise in half extents of the box, and its shrinkage."""
+    """Traced scalars: Adam's learning rate and its decay, and of the search and the penalty, with the box's half extents for units:
+
+    ``sigma`` and ``shrink``, the derivative-free search's noise and what it is multiplied with per iteration; the chain's first and last
+    step size, the power between them, its noise in training and when it searches, and the largest move of a step (no limit with a
+    Metropolis correction); step sizes of the second pass; the penalty's weight and the gradient that costs nothing.
+    """
 
     learning_rate: float = 1e-3
     learning_rate_decay: float = 0.5
     sigma: float = 0.33
     shrink: float = 0.5
+    step_size: float = 0.1
+    last_step_size: float = 1e-5
+    step_power: float = 2.0
+    noise_scale: float = 1.0
+    search_noise_scale: float = 1.0
+    delta_clip: float = 0.1
+    second_step_size: float = 1e-5
+    second_last_step_size: float = 1e-5
+    penalty_weight: float = 1.0
+    penalty_margin: float = 1.0
 
 
 class Params(NamedTuple):
-    """Weights of the energy network, and the scalars that the search depends on."""
+    """Weights of the energy network, and the Hyper of the last step: the search depends on it."""
 
     energy: PyTree
-    sigma: Array
-    shrink: Array
+    hyper: Hyper
 
 
 class Info(NamedTuple):
-    """Logged means over rows."""
+    """Logged means over rows.
+
+    ``negative_distance``: from the negatives to the demonstrated action, in half extents. ``acceptance`` and ``clip_share`` (see
+    `samplers.base.SamplerInfo`) are of the chains of this step, 1 and 0 without any.
+    """
 
     energy_loss: Array
     positive_energy: Array
     negative_energy: Array
+    penalty: Array
+    negative_distance: Array
+    acceptance: Array
+    clip_share: Array
 
 
 def make(
@@ -85,52 +145,105 @@ def make(
 ) -> Method:
     """Build the method; it has an energy and no density."""
     network = networks.EnergyMLP(config.energy_hidden, config.energy_init)
+    units = unit_box(spec)
+    num_chains = round(config.langevin_share * config.num_negatives)
 
     def init(key):
         key_init, key_state = base_keys(key)
         weights = network.init(key_init, jnp.zeros((1, spec.obs_dim)), jnp.zeros((1, spec.action_dim)))
-        params = Params(weights, jnp.asarray(Hyper().sigma, float), jnp.asarray(Hyper().shrink, float))
-        return TrainState(params, optimizer.init(weights), (), jnp.zeros((), jnp.int32), key_state)
+        hyper = Hyper(*(jnp.asarray(value, float) for value in Hyper()))
+        return TrainState(Params(weights, hyper), optimizer.init(weights), (), jnp.zeros((), jnp.int32), key_state)
+
+    def energy_in_box(weights):
+        """The energy of actions in half extents of the box."""
+        return lambda obs, action: network.apply(weights, obs, units.action_to_data(action))
+
+    def run_chains(keys, weights, obs, action, hyper, step_sizes, noise_scale):
+        """Run the chain from ``action [C, B, Da]``; returns actions, their energies ``[C, B]`` and the infos of all steps."""
+        sampler = langevin.make(
+            _schedule(config.langevin, hyper.step_power, *step_sizes),
+            (-1.0,) * spec.action_dim,
+            (1.0,) * spec.action_dim,
+            config.langevin.noise,
+            noise_scale,
+            delta_clip=None if config.langevin.metropolis else hyper.delta_clip,
+            metropolis=config.langevin.metropolis,
+        )
+        chains, infos, _ = base.run(keys, sampler, energy_in_box(weights), obs, units.action(action))
+        return units.action_to_data(chains.action), chains.energy, infos
 
     def step(state, batch, hyper, axis_name=None):
         key = jax.random.fold_in(state.key, state.step)
+        weights = state.params.energy
+        hyper = Hyper(*(jnp.asarray(value, batch.action.dtype) for value in hyper))
         drawn = negatives.draw(key, batch.action, spec, config.num_negatives, 0, axis_name)
+        acceptance, clip_share = jnp.ones((), drawn.dtype), jnp.zeros((), drawn.dtype)
+        if num_chains:
+            keys = collectives.row_keys(jax.random.fold_in(key, _CHAINS), batch.obs.shape[0], axis_name)
+            sizes = hyper.step_size, hyper.last_step_size
+            ends, _, infos = run_chains(keys, weights, batch.obs, drawn[:num_chains], hyper, sizes, hyper.noise_scale)
+            drawn = jnp.concatenate([ends, drawn[num_chains:]])
+            acceptance, clip_share = jnp.mean(infos.acceptance), jnp.mean(infos.clip_share)
         actions = jnp.concatenate([batch.action[None], drawn])
+        distance = jnp.linalg.norm(units.action(drawn) - units.action(batch.action)[None], axis=-1)
 
         def loss_fn(weights):
-            energies = network.apply(weights, batch.obs, actions)
-            loss = losses.info_nce(energies[0], energies[1:])
-            return jnp.mean(loss), (jnp.mean(energies[0]), jnp.mean(energies[1:]))
+            if config.gradient_penalty == "none":
+                energies, penalty = network.apply(weights, batch.obs, actions), jnp.zeros(())
+            else:
+                energies, gradient = base.energy_and_gradient(energy_in_box(weights), batch.obs, units.action(actions))
+                penalty = losses.gradient_penalty(gradient, config.gradient_penalty, hyper.penalty_margin)
+                penalty = hyper.penalty_weight * jnp.mean(penalty)
+            loss = jnp.mean(losses.info_nce(energies[0], energies[1:]))
+            logs = (loss, jnp.mean(energies[0]), jnp.mean(energies[1:]), penalty)
+            return loss + penalty, (*logs, jnp.mean(distance), acceptance, clip_share)
 
-        (loss, energies), grads = collectives.synced_value_and_grad(loss_fn, axis_name)(state.params.energy)
+        (_, logs), grads = collectives.synced_value_and_grad(loss_fn, axis_name)(weights)
         decay = step_decay(state.step, horizon, hyper.learning_rate_decay, config.decay_every)
-        weights, opt_state = descend(
-            optimizer, grads, state.opt_state, state.params.energy, hyper.learning_rate * decay
-        )
-        sigma, shrink = (jnp.asarray(value, state.params.sigma.dtype) for value in (hyper.sigma, hyper.shrink))
-        params = Params(weights, sigma, shrink)
-        return state._replace(params=params, opt_state=opt_state, step=state.step + 1), Info(loss, *energies)
+        weights, opt_state = descend(optimizer, grads, state.opt_state, weights, hyper.learning_rate * decay)
+        hyper = jax.tree.map(lambda value, like: value.astype(like.dtype), hyper, state.params.hyper)
+        state = state._replace(params=Params(weights, hyper), opt_state=opt_state, step=state.step + 1)
+        return state, Info(*logs)
 
     def energy(params, obs, action):
         return network.apply(params.energy, obs, action)
 
-    def draw(key, params, obs, num_samples, how: Inference):
-        def of_row(key, row):
-            key_search, key_choice = jax.random.split(key)
-            population = derivative_free.search(
-                key_search,
+    def search(key, params, row):
+        """The scored population of one observation ``[Do]``."""
+        hyper = params.hyper
+        if config.search == "derivative_free":
+            return derivative_free.search(
+                key,
                 lambda obs, action: energy(params, obs, action),
                 row,
                 spec.action_low,
                 spec.action_high,
                 config.num_candidates,
                 config.num_iterations,
-                params.sigma,
-                params.shrink,
+                hyper.sigma,
+                hyper.shrink,
             )
+        key_start, *key_passes = jax.random.split(key, 3)
+        obs = row[None]
+        action = units.action_to_data(
+            jax.random.uniform(key_start, (config.num_candidates, 1, spec.action_dim), row.dtype, -1.0, 1.0)
+        )
+        passes = ((hyper.step_size, hyper.last_step_size), (hyper.second_step_size, hyper.second_last_step_size))
+        for key_pass, sizes in list(zip(key_passes, passes, strict=True))[: 1 + config.second_pass]:
+            action, energies, _ = run_chains(
+                key_pass[None], params.energy, obs, action, hyper, sizes, hyper.search_noise_scale
+            )
+        return derivative_free.Population(action[:, 0], energies[:, 0])
+
+    def draw(key, params, obs, num_samples, how: Inference):
+        def of_row(key, row):
+            key_search, key_choice = jax.random.split(key)
+            population = search(key_search, params, row)
             if how == "argmin":
                 best = selection.lowest_energy(population.action, population.energy)
                 return jnp.broadcast_to(best, (num_samples, spec.action_dim))
+            if config.search == "langevin":
+                return population.action[jax.random.randint(key_choice, (num_samples,), 0, config.num_candidates)]
             return population.action[derivative_free.resample(key_choice, -population.energy, num_samples)]
 
         keys = collectives.row_keys(key, obs.shape[0])
@@ -143,3 +256,11 @@ def make(
         return draw(key, params, obs, 1, config.act_by)[0]
 
     return Method(Hyper(), init, step, sample, act, energy, None, None, ("energy_loss",))
+
+
+def _schedule(config: LangevinConfig, power: Array, first: Array, last: Array) -> Array:
+    """Step sizes ``[T]`` from ``first`` to ``last``."""
+    if config.schedule == "polynomial":
+        return langevin.polynomial_schedule(first, last, power, config.num_steps)
+    decay = (last / first) ** (1 / max(config.num_steps - 1, 1))
+    return langevin.exponential_schedule(first, decay, config.num_steps)
