@@ -86,7 +86,7 @@ def make(
         action, shape, dtype = chains.action, chains.action.shape, chains.action.dtype
         low_, high_ = (jnp.broadcast_to(jnp.asarray(bound, dtype), shape) for bound in (low, high))
         size = step_sizes[chains.index].astype(dtype)
-        drift, scale = _coefficients(noise, size)
+        drift, scale = coefficients(noise, size)
         scale = scale * jnp.asarray(noise_scale, dtype)
         key_noise, key_accept = jax.vmap(jax.random.split, out_axes=1)(keys)
 
@@ -129,14 +129,14 @@ def gaussian_std(std: Array | float, step_size: Array | float, noise: Noise, noi
     A step is ``a' = (1 - drift / std^2) a + scale w``, so its variance is ``scale^2 / (1 - (1 - drift / std^2)^2)``; infinite where the
     step is too long to be stable (drift of ``2 std^2`` or more).
     """
-    drift, scale = _coefficients(noise, jnp.asarray(step_size, float))
+    drift, scale = coefficients(noise, jnp.asarray(step_size, float))
     shrinkage = 1 - drift / jnp.asarray(std, float) ** 2
     variance = (scale * noise_scale) ** 2 / jnp.maximum(1 - shrinkage**2, 0)
     return jnp.sqrt(variance)
 
 
-def _coefficients(noise: Noise, size: Array) -> tuple[Array, Array]:
-    """What multiplies the gradient, and the noise."""
+def coefficients(noise: Noise, size: Array) -> tuple[Array, Array]:
+    """What multiplies the gradient, and the noise: ``drift`` and ``scale`` of the module docstring at ``sigma = 1``."""
     return {
         "langevin": (size, jnp.sqrt(2 * size)),
         "langevin_half": (size / 2, jnp.sqrt(size)),
