@@ -1,0 +1,100 @@
+"""The particle against the numbers of IBC's code and an independent NumPy version."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ebgan_mdn_jax.envs import particle
+
+
+def ibc_reset(seed, num_dimensions):
+    """Position and goals as IBC's environment draws them from a seed."""
+    state = np.random.RandomState(seed)
+    return [state.rand(num_dimensions).astype(np.float32) for _ in range(3)]
+
+
+def rollout(start, choose):
+    """All states of an episode, ``[51, ...]``; ``choose(memory, state) -> (memory, action)``."""
+
+    def advance(carry, _):
+        memory, state = carry
+        memory, action = choose(memory, state)
+        after = particle.step(state, action)
+        return (memory, after), after
+
+    memory = jnp.zeros(start.position.shape[:-1], bool)
+    _, states = jax.jit(lambda carry: jax.lax.scan(advance, carry, None, particle.NUM_STEPS))((memory, start))
+    return jax.tree.map(lambda first, rest: np.concatenate([first[None], rest]), start, states)
+
+
+def test_first_steps_of_seed_0():
+    """The specification's numbers, measured with IBC's code."""
+    position, first, second = ibc_reset(0, 2)
+    np.testing.assert_allclose(position, [0.5488135, 0.7151893], rtol=1e-6)
+    np.testing.assert_allclose(np.stack([first, second]), [[0.6027634, 0.5448832], [0.4236548, 0.6458941]], rtol=1e-6)
+    state = particle.step(particle.from_arrays(*map(jnp.asarray, (position, first, second))), jnp.asarray([1.0, 0.0]))
+    np.testing.assert_allclose(state.position, [0.5535598, 0.707666], rtol=1e-6)
+    np.testing.assert_allclose(state.velocity, [0.2012143, -0.3189509], rtol=1e-6)
+
+
+@pytest.mark.parametrize("num_dimensions", [1, 3])
+def test_episodes_agree_with_numpy(num_dimensions):
+    """A loop over sub-steps in float32, with random set-points."""
+    actions = np.random.default_rng(0).random((particle.NUM_STEPS, num_dimensions), np.float32)
+    position, first, second = ibc_reset(3, num_dimensions)
+    state = particle.from_arrays(*map(jnp.asarray, (position, first, second)))
+    velocity, nearest = np.zeros_like(position), [np.inf, np.inf]
+    step = jax.jit(particle.step)
+    for action in actions:
+        state = step(state, jnp.asarray(action))
+        for _ in range(10):
+            force = np.float32(10) * (action - position) - np.float32(5) * velocity
+            position = position + velocity * np.float32(0.005)
+            velocity = velocity + force * np.float32(0.005)
+        nearest = [
+            min(old, np.linalg.norm(position - goal)) for old, goal in zip(nearest, (first, second), strict=True)
+        ]
+        np.testing.assert_allclose(state.position, position, atol=1e-6)
+        np.testing.assert_allclose(state.velocity, velocity, atol=1e-6)
+    np.testing.assert_allclose([state.nearest_first, state.nearest_second], nearest, atol=1e-6)
+
+
+@pytest.mark.parametrize("num_dimensions", [1, 2, 3, 4, 5, 6, 8, 16, 32])
+def test_the_oracle_always_succeeds(num_dimensions):
+    """100 fixed episodes, all in one program; it turns to the second goal by step 25, as IBC's does."""
+    resets = [
+        np.stack(column) for column in zip(*(ibc_reset(seed, num_dimensions) for seed in range(100)), strict=True)
+    ]
+    states = rollout(particle.from_arrays(*map(jnp.asarray, resets)), particle.oracle)
+    last = jax.tree.map(lambda leaf: leaf[-1], states)
+    assert last.success.all()
+    near = np.linalg.norm(states.position - states.first_goal, axis=-1) < particle.ORACLE_DISTANCE
+    switch = near.argmax(axis=0)
+    assert near.any(axis=0).all() and switch.max() <= 25
+    if num_dimensions in (1, 2, 8, 32):
+        assert switch.mean() == pytest.approx({1: 21.1, 2: 23.1, 8: 24.7, 32: 25.0}[num_dimensions], abs=0.3)
+
+
+def test_success_has_three_clauses():
+    """Both goals visited, and at the second one now; the start does not count as a visit."""
+    there, far = jnp.asarray([0.5]), jnp.asarray([0.9])
+    visited = particle.from_arrays(there, far, there)._replace(nearest_first=jnp.asarray(0.04))
+    assert not visited.success
+    assert visited._replace(nearest_second=jnp.asarray(0.04)).success
+    assert not visited._replace(nearest_second=jnp.asarray(0.04), nearest_first=jnp.asarray(0.06)).success
+    assert not visited._replace(nearest_second=jnp.asarray(0.04), position=far).success
+    assert particle.step(particle.from_arrays(there, far, there), there).nearest_second == 0.0
+
+
+def test_resets_are_uniform_and_observations_in_order():
+    state = particle.reset(jax.random.key(0), 3, (4_000,))
+    drawn = np.stack(state[:1] + state[2:4])
+    assert drawn.min() >= 0 and drawn.max() <= 1
+    assert abs(drawn.mean((1, 2)) - 0.5).max() < 6 * np.sqrt(1 / 12 / 12_000)
+    assert abs(np.corrcoef(drawn.reshape(3, -1))[np.triu_indices(3, 1)]).max() < 6 / np.sqrt(12_000)
+    assert not state.velocity.any()
+    moved = particle.step(state, state.second_goal)
+    obs = particle.observe(moved)
+    assert obs.shape == (4_000, 12)
+    np.testing.assert_array_equal(obs, np.concatenate([moved.position, *moved[2:4], moved.velocity], -1))
