@@ -161,7 +161,11 @@ def _results(
 def _conditional(method: Method, params: PyTree) -> Conditional:
     """One member's policy as the evaluator sees it."""
     densities = [functools.partial(fn, params) if fn else None for fn in (method.log_prob, method.energy)]
-    return Conditional(lambda key, obs, num: method.sample(key, params, obs, num), *densities)
+    return Conditional(
+        lambda key, obs, num: method.sample(key, params, obs, num),
+        *densities,
+        lambda key, obs: method.act(key, params, obs),
+    )
 
 
 def _evaluate_members(

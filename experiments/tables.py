@@ -24,6 +24,8 @@ METRICS = {
     "tmc": (1, "% of observations at which S draws reach every mode within tau"),
     "amc": (1, "modes reached per observation by S draws, within tau"),
     "coverage": (1, "% of all modes that S draws reach within tau"),
+    "first_goal": (1, "% of episodes that visit the first goal"),
+    "final_distance": (-1, "mean distance to the second goal at the end, in edges of the unit cube"),
     "success_square": (1, "the same over the whole square, targets out of reach included, in %"),
     "both_elbows": (1, "% of targets that S draws reach with either elbow, within tau"),
     "valid": (1, "% of draws within the joint limits and within tau of the target"),

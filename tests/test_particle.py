@@ -6,6 +6,12 @@ import numpy as np
 import pytest
 
 from ebgan_mdn_jax.envs import particle
+from ebgan_mdn_jax.methods import nearest_neighbour
+from ebgan_mdn_jax.methods.base import in_data_units
+from ebgan_mdn_jax.normalization import identity
+from ebgan_mdn_jax.tasks import particle as task
+from ebgan_mdn_jax.tasks.base import Conditional
+from ebgan_mdn_jax.types import Batch, Horizon
 
 
 def ibc_reset(seed, num_dimensions):
@@ -98,3 +104,54 @@ def test_resets_are_uniform_and_observations_in_order():
     obs = particle.observe(moved)
     assert obs.shape == (4_000, 12)
     np.testing.assert_array_equal(obs, np.concatenate([moved.position, *moved[2:4], moved.velocity], -1))
+
+
+# The task
+
+
+def judge(act, num_dimensions, num=100):
+    variant = task.VARIANTS[f"particle_{num_dimensions}d"]
+    policy = Conditional(None, None, act=act)
+    config = variant.evaluation.__class__(num_inputs=num)
+    nothing = Batch(jnp.zeros((1, 1)), jnp.zeros((1, 1)))
+    return jax.jit(lambda key: variant.evaluate(key, policy, nothing, jnp.ones(1, bool), config))(jax.random.key(0))
+
+
+def test_rows_are_episodes_of_the_oracle():
+    batch = jax.tree.map(np.asarray, task.episodes(jax.random.key(0), 20, 2))
+    assert batch.obs.shape == (20, 51, 16) and batch.action.shape == (20, 51, 2)
+    before, now = batch.obs[..., :8], batch.obs[..., 8:]
+    np.testing.assert_array_equal(before[:, 1:], now[:, :-1])
+    np.testing.assert_array_equal(before[:, 0], now[:, 0])
+    first, second = now[..., 2:4], now[..., 4:6]
+    visited = np.maximum.accumulate(np.linalg.norm(now[..., :2] - first, axis=-1) < 0.01, axis=1)
+    np.testing.assert_array_equal(batch.action, np.where(visited[..., None], second, first))
+    rows = task.demonstrations(jax.random.key(0), 60, 2)
+    np.testing.assert_array_equal(rows.obs[:51], task.episodes(jax.random.key(0), 2, 2).obs[0])
+    assert len(rows.obs) == 60
+
+
+def test_metrics_of_known_policies():
+    """Each goes to one goal and stays; the set-points of the last one lie outside the cube and are clipped to its corner."""
+    first = judge(lambda key, obs: obs[:, -6:-4], 2)
+    assert first["first_goal"] == 100 and first["success"] < 5 and first["final_distance"] > 0.2
+    second = judge(lambda key, obs: obs[:, -4:-2], 2)
+    assert second["final_distance"] < 0.02 and second["first_goal"] < 40 and second["success"] == second["first_goal"]
+    corner = judge(lambda key, obs: jnp.full((obs.shape[0], 2), 9.0), 2)
+    again = judge(lambda key, obs: jnp.ones((obs.shape[0], 2)), 2)
+    assert corner == again
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("num_dimensions", "expected", "slack"), [(1, 86, 10), (2, 7, 6), (3, 0, 2)])
+def test_nearest_neighbours_succeed_as_often_as_measured_with_ibcs_code(num_dimensions, expected, slack):
+    """On raw observations of all 2,000 demonstrations."""
+    variant = task.VARIANTS[f"particle_{num_dimensions}d"]
+    num = variant.num_demonstrations
+    rows = jax.jit(variant.demonstrations, static_argnums=1)(jax.random.key(0), num)
+    spec = variant.spec._replace(obs_low=(-1.0,) * variant.spec.obs_dim, obs_high=(1.0,) * variant.spec.obs_dim)
+    method = nearest_neighbour.make(nearest_neighbour.Config(capacity=num), spec, Horizon(1, 1))
+    method = in_data_units(method, identity(spec))
+    params = nearest_neighbour.Params(rows.obs, rows.action, jnp.asarray(float(num)), jnp.asarray(0.0))
+    success = judge(lambda key, obs: method.act(key, params, obs), num_dimensions)["success"]
+    assert abs(success - expected) <= slack

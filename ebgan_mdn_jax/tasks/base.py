@@ -35,6 +35,7 @@ class Conditional(NamedTuple):
     sample: Callable  # (key, obs [B, Do], num_samples) -> [N, B, Da]
     log_prob: Callable | None  # (obs [B, Do], action [..., B, Da]) -> [..., B]
     energy: Callable | None = None  # likewise
+    act: Callable | None = None  # (key, obs [B, Do]) -> [B, Da]: what it does when deployed, for tasks judged by that
 
 
 class Task(NamedTuple):

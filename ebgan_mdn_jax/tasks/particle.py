@@ -1,0 +1,96 @@
+"""The particle of `envs.particle` in 1 to 32 dimensions: first one goal, then the other (Florence et al. 2021, arXiv 2109.00137, C.5).
+
+The observation is two control steps, the earlier one first, each position, first goal, second goal and velocity, ``Do = 8 N``; at the
+start of an episode both are the first. The action is the oracle's set-point, which jumps from one goal to the other: a function of the
+past, not of the observation, so a policy has to read from position and velocity whether the first goal was visited. There is one right
+action at a time: the task asks for discontinuities, not for modes.
+
+2,000 episodes of 51 rows, of which the last one ends the episode, as in IBC's data.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from ebgan_mdn_jax.envs import particle as env
+from ebgan_mdn_jax.tasks.base import Conditional, EvaluationConfig, Task, heldout_nll
+from ebgan_mdn_jax.types import Array, Batch, PRNGKey, Spec
+
+NUM_EPISODES = 2_000
+ROWS = env.NUM_STEPS + 1
+DIMENSIONS = (1, 2, 3, 4, 5, 6, 8, 16, 32)
+_RESET_SEED = 11  # of the episodes that policies are judged in
+# Between goals in the unit cube the particle overshoots a little, and never moves this fast.
+_POSITION, _VELOCITY = (-0.05, 1.05), 1.5
+
+
+def episodes(key: PRNGKey, num: int, num_dimensions: int) -> Batch:
+    """Observations ``[num, 51, 8 N]`` and actions ``[num, 51, N]`` of the oracle."""
+
+    def advance(carry, _):
+        visited, state = carry
+        visited, action = env.oracle(visited, state)
+        return (visited, env.step(state, action)), (env.observe(state), action)
+
+    start = jnp.zeros(num, bool), env.reset(key, num_dimensions, (num,))
+    _, (now, action) = jax.lax.scan(advance, start, None, ROWS)
+    before = jnp.concatenate([now[:1], now[:-1]])
+    return Batch(*(jnp.moveaxis(x, 0, 1) for x in (jnp.concatenate([before, now], axis=-1), action)))
+
+
+def demonstrations(key: PRNGKey, num: int, num_dimensions: int) -> Batch:
+    """The first ``num`` rows of as many episodes as it takes, one episode after another."""
+    batch = episodes(key, -(-num // ROWS), num_dimensions)
+    return jax.tree.map(lambda rows: rows.reshape(-1, rows.shape[-1])[:num], batch)
+
+
+def rollouts(key: PRNGKey, policy: Conditional, start: env.State) -> env.State:
+    """The final states of episodes ``[B]`` from ``start``, where the policy acts; set-points outside the unit cube are clipped to it."""
+
+    def advance(carry, key):
+        state, before = carry
+        now = env.observe(state)
+        action = policy.act(key, jnp.concatenate([before, now], axis=-1))
+        return (env.step(state, jnp.clip(action, 0.0, 1.0)), now), None
+
+    (final, _), _ = jax.lax.scan(advance, (start, env.observe(start)), jax.random.split(key, env.NUM_STEPS))
+    return final
+
+
+def evaluate(
+    key: PRNGKey, policy: Conditional, heldout: Batch, mask: Array, config: EvaluationConfig, *, num_dimensions: int
+) -> dict[str, Array]:
+    """Metrics of ``num_inputs`` episodes, whose starts and goals are the same for every policy, which acts as it would be deployed.
+
+    ``success``: % of them; ``first_goal``: % that visit the first goal; ``final_distance``: mean distance to the second one at the end, in
+    edges of the unit cube. ``heldout_nll`` in nats per row.
+    """
+    start = env.reset(jax.random.key(_RESET_SEED), num_dimensions, (config.num_inputs,))
+    final = rollouts(key, policy, start)
+    return {
+        "success": 100.0 * jnp.mean(final.success),
+        "first_goal": 100.0 * jnp.mean(final.nearest_first < env.GOAL_DISTANCE),
+        "final_distance": jnp.mean(jnp.linalg.norm(final.position - final.second_goal, axis=-1)),
+    } | heldout_nll(policy, heldout, mask)
+
+
+def make(num_dimensions: int) -> Task:
+    """The task in ``num_dimensions`` dimensions."""
+    n = num_dimensions
+    low = (_POSITION[0],) * n + (0.0,) * 2 * n + (-_VELOCITY,) * n
+    high = (_POSITION[1],) * n + (1.0,) * 2 * n + (_VELOCITY,) * n
+    return Task(
+        spec=Spec(low * 2, high * 2, (0.0,) * n, (1.0,) * n),
+        num_demonstrations=NUM_EPISODES * ROWS,
+        evaluation=EvaluationConfig(num_inputs=100),
+        evaluate=functools.partial(evaluate, num_dimensions=n),
+        demonstrations=functools.partial(demonstrations, num_dimensions=n),
+        conditional=None,
+        modes=None,
+        normalize=True,
+        primary="success",
+    )
+
+
+VARIANTS: dict[str, Task] = {f"particle_{n}d": make(n) for n in DIMENSIONS}
