@@ -53,6 +53,27 @@ def info_nce(
     return jax.nn.logsumexp(jnp.concatenate(logits), axis=0) + positive_energy
 
 
+def contrastive_divergence(positive_energy: Array, negative_energy: Array) -> Array:
+    r"""Contrastive divergence ``[B]`` (Hinton 2002; the "MCMC loss" of Ta et al. 2022, eq. 4): ``E(x) - mean_j E(x_j)``.
+
+    Of ``positive_energy [B]`` and ``negative_energy [N, B]``. Its gradient is that of the negative log-likelihood where the negatives are
+    draws of ``exp(-E)``, as long as they are held constant; it does not bound energies, which need a penalty to stay finite.
+    """
+    chex.assert_rank([positive_energy, negative_energy], [1, 2])
+    chex.assert_axis_dimension(negative_energy, 1, positive_energy.shape[0])
+    return positive_energy - jnp.mean(negative_energy, axis=0)
+
+
+def max_entropy(positive_energy: Array, negative_energy: Array) -> Array:
+    r"""Contrastive divergence plus half the variance of the negatives' energies, ``[B]`` (Ta et al. 2022, section III-B).
+
+    .. math:: E(x) - \bar E + \tfrac12\Big(\frac1N\sum_j E(x_j)^2 - \bar E^2\Big), \quad \bar E = \frac1N\sum_j E(x_j)
+
+    Negatives of equal energy are draws of great entropy; the gradient with respect to one of them is ``(-1 + E(x_j) - mean) / N``.
+    """
+    return contrastive_divergence(positive_energy, negative_energy) + 0.5 * jnp.var(negative_energy, axis=0)
+
+
 def binary_critic(positive_energy: Array, generator_energy: Array) -> Array:
     """Cross-entropy ``[B]`` of a discriminator whose logit for "demonstrated" is ``-E`` (Goodfellow et al. 2014, eq. 1).
 

@@ -178,3 +178,30 @@ def test_chains_are_no_part_of_the_gradient_and_the_penalty_is():
     # The slope in half extents is twice the sum over active units of first-layer weight times last-layer weight. One unit is active at
     # every action, so each action adds d (s - 1)^2 / d weight = 2 (s - 1) 2 to one of the two, on average over actions.
     np.testing.assert_allclose(np.sum(last(with_penalty) - last(without)), 2 * 3 * 2, rtol=1e-4)
+
+
+@pytest.mark.parametrize("loss", ["contrastive_divergence", "max_entropy"])
+def test_other_losses_train_and_are_logged(loss):
+    """On the energies of the step's own negatives."""
+    config = ibc.Config(num_negatives=5, loss=loss)
+    method = ibc.make(config, SPEC, Horizon(10, 1))
+    state = method.init(jax.random.key(0))
+    rng = np.random.default_rng(0)
+    batch = Batch(*(jnp.asarray(rng.uniform(-1, 1, (6, 1)), jnp.float32) for _ in range(2)))
+    after, info = jax.jit(method.step)(state, batch, method.hyper._replace(positive_weight=1.0))
+    drawn = negatives.draw(jax.random.fold_in(state.key, 0), batch.action, SPEC, 5, 0)
+    positive = method.energy(state.params, batch.obs, batch.action)
+    negative = method.energy(state.params, batch.obs, drawn)
+    expected = positive - negative.mean(0) + (0.5 * negative.var(0) if loss == "max_entropy" else 0)
+    np.testing.assert_allclose(info.energy_loss, expected.mean(), rtol=1e-4, atol=1e-5)
+    lower = jnp.mean(method.energy(after.params, batch.obs, batch.action)) - jnp.mean(positive)
+    assert lower < jnp.mean(method.energy(after.params, batch.obs, drawn)) - jnp.mean(negative)
+
+
+def test_temperature_divides_the_energies():
+    method = make(num_negatives=4)
+    state = method.init(jax.random.key(0))._replace(params=valley(2.0))
+    batch = Batch(jnp.zeros((3, 1)), jnp.full((3, 1), -1.0))
+    _, warm = jax.jit(method.step)(state, batch, method.hyper._replace(temperature=2.0))
+    _, cool = jax.jit(method.step)(state._replace(params=valley(1.0)), batch, method.hyper)
+    np.testing.assert_allclose(warm.energy_loss, cool.energy_loss, rtol=1e-5)

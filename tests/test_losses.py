@@ -151,3 +151,30 @@ def test_gradient_penalty_in_numpy():
         assert np.isfinite(slope).all()
     with pytest.raises(ValueError, match="norm='3'"):
         losses.gradient_penalty(jnp.zeros((1, 1, 1)), "3", 1.0)
+
+
+def test_contrastive_divergence_and_maximum_entropy_in_numpy():
+    """Values, and the gradients that Ta et al. give: -1/N, and (-1 + E_j - mean) / N."""
+    rng = np.random.default_rng(1)
+    positive, negative = rng.normal(size=5).astype(np.float32), rng.normal(size=(4, 5)).astype(np.float32) * 3
+    difference = positive - negative.mean(0)
+    np.testing.assert_allclose(losses.contrastive_divergence(positive, negative), difference, rtol=1e-5)
+    expected = difference + 0.5 * ((negative**2).mean(0) - negative.mean(0) ** 2)
+    np.testing.assert_allclose(losses.max_entropy(positive, negative), expected, rtol=1e-4)
+    for loss, slopes in (
+        (losses.contrastive_divergence, np.full_like(negative, -0.25)),
+        (losses.max_entropy, (-1 + negative - negative.mean(0)) / 4),
+    ):
+        to_positive, to_negative = jax.grad(lambda *of, loss=loss: jnp.sum(loss(*of)), (0, 1))(positive, negative)
+        np.testing.assert_array_equal(to_positive, np.ones(5))
+        np.testing.assert_allclose(to_negative, slopes, rtol=1e-4, atol=1e-6)
+
+
+def test_info_nce_keeps_its_gradient_where_the_true_action_is_all_but_impossible():
+    """At probabilities far under 1e-7, where the clipped cross-entropy of IBC's code has none."""
+    positive, negative = jnp.asarray([40.0]), jnp.zeros((8, 1))
+    loss, slope = jax.value_and_grad(lambda e: losses.info_nce(e, negative)[0])(positive)
+    assert loss == pytest.approx(40 + np.log(8), rel=1e-6) and slope[0] == pytest.approx(1.0, rel=1e-6)
+    for logits, expected in (([0.0] * 4, 1.386294), ([1.0, 2, 3, 4], 0.440190), ([0.0] * 9, 2.197225)):
+        value = losses.info_nce(-jnp.asarray(logits[-1:]), -jnp.asarray(logits[:-1])[:, None])
+        np.testing.assert_allclose(value, expected, rtol=1e-5)

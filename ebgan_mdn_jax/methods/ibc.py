@@ -7,7 +7,8 @@ An energy trained by InfoNCE with N negatives, drawn anew for every row and step
 With uniform negatives ``exp(-E)`` estimates the conditional density in the box up to a factor. Of each row's negatives, a share
 (``langevin_share``; 1 in IBC's Langevin configurations) then descends the energy by `samplers.langevin`, from where it was drawn. A
 gradient penalty (`losses.gradient_penalty`, their section B.3.1) at all negatives and the demonstrated action keeps it smooth enough to be
-descended.
+descended. ``loss`` may be contrastive divergence or Ta et al.'s maximum entropy instead (arXiv 2207.05824; `losses`), which are estimates
+of the likelihood's gradient where the negatives are draws of ``exp(-E)``, and ``temperature`` divides the energies of InfoNCE.
 
 An action is chosen from a population: "argmin" takes its lowest energy. With ``search="derivative_free"`` (`samplers.derivative_free`)
 "sample" draws by ``softmax(-E)``, all draws from one population. After t iterations a draw then has density ``exp(-(t + 1) E)``, up to the
@@ -72,6 +73,7 @@ class Config:
     num_negatives: int = 64
     langevin_share: float = 0.0
     langevin: LangevinConfig = LangevinConfig()
+    loss: Literal["info_nce", "contrastive_divergence", "max_entropy"] = "info_nce"
     gradient_penalty: Literal["none", "1", "2", "inf"] = "none"
     decay_every: int = 0
     sample_by: Inference = "sample"
@@ -98,7 +100,8 @@ class Hyper(NamedTuple):
 
     ``sigma`` and ``shrink``, the derivative-free search's noise and what it is multiplied with per iteration; the chain's first and last
     step size, the power between them, its noise in training and when it searches, and the largest move of a step (no limit with a
-    Metropolis correction); step sizes of the second pass; the penalty's weight and the gradient that costs nothing.
+    Metropolis correction); step sizes of the second pass; the penalty's weight and the gradient that costs nothing; the temperature of
+    InfoNCE; the weight of the square of the demonstrated actions' energy, which Ta et al. add to maximum entropy.
     """
 
     learning_rate: float = 1e-3
@@ -115,6 +118,8 @@ class Hyper(NamedTuple):
     second_last_step_size: float = 1e-5
     penalty_weight: float = 1.0
     penalty_margin: float = 1.0
+    temperature: float = 1.0
+    positive_weight: float = 0.0
 
 
 class Params(NamedTuple):
@@ -153,6 +158,14 @@ def make(
         weights = network.init(key_init, jnp.zeros((1, spec.obs_dim)), jnp.zeros((1, spec.action_dim)))
         hyper = Hyper(*(jnp.asarray(value, float) for value in Hyper()))
         return TrainState(Params(weights, hyper), optimizer.init(weights), (), jnp.zeros((), jnp.int32), key_state)
+
+    def contrast(positive, negative, temperature):
+        """The loss ``[B]`` of energies ``[B]`` and ``[N, B]``."""
+        if config.loss == "info_nce":
+            return losses.info_nce(positive / temperature, negative / temperature)
+        return {"contrastive_divergence": losses.contrastive_divergence, "max_entropy": losses.max_entropy}[
+            config.loss
+        ](positive, negative)
 
     def energy_in_box(weights):
         """The energy of actions in half extents of the box."""
@@ -194,9 +207,10 @@ def make(
                 energies, gradient = base.energy_and_gradient(energy_in_box(weights), batch.obs, units.action(actions))
                 penalty = losses.gradient_penalty(gradient, config.gradient_penalty, hyper.penalty_margin)
                 penalty = hyper.penalty_weight * jnp.mean(penalty)
-            loss = jnp.mean(losses.info_nce(energies[0], energies[1:]))
+            loss = jnp.mean(contrast(energies[0], energies[1:], hyper.temperature))
             logs = (loss, jnp.mean(energies[0]), jnp.mean(energies[1:]), penalty)
-            return loss + penalty, (*logs, jnp.mean(distance), acceptance, clip_share)
+            square = hyper.positive_weight * jnp.mean(energies[0] ** 2)
+            return loss + penalty + square, (*logs, jnp.mean(distance), acceptance, clip_share)
 
         (_, logs), grads = collectives.synced_value_and_grad(loss_fn, axis_name)(weights)
         decay = step_decay(state.step, horizon, hyper.learning_rate_decay, config.decay_every)
