@@ -12,4 +12,6 @@ def small(name: str, **changes: Any):
     config = METHODS[name].Config()
     if hasattr(config, "generator"):
         config = dataclasses.replace(config, generator=GeneratorConfig(3, "isotropic", hidden=(64, 64)))
+    if hasattr(config, "alpha_schedule"):  # so that every hyperparameter has an effect
+        config = dataclasses.replace(config, alpha_schedule="linear")
     return dataclasses.replace(config, **changes)

@@ -294,7 +294,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("argument", "message"),
         [
-            ("--method=explicit_bc", "hyper"),
+            ("--method=explicit_bc", 'method_name is "explicit_bc" here and "mdn" there; give another'),
             ("--seeds=3", "num_seeds is 3 here and 2 there"),
             ("--set=method.generator.num_components=7", "method.generator.num_components is 7 here and 3 there"),
         ],
