@@ -205,3 +205,18 @@ def test_temperature_divides_the_energies():
     _, warm = jax.jit(method.step)(state, batch, method.hyper._replace(temperature=2.0))
     _, cool = jax.jit(method.step)(state._replace(params=valley(1.0)), batch, method.hyper)
     np.testing.assert_allclose(warm.energy_loss, cool.energy_loss, rtol=1e-5)
+
+
+def test_chains_of_a_split_batch_are_those_of_the_whole():
+    """``vmap(axis_name=...)`` stands in for two devices with half of the rows each."""
+    config = ibc.Config(energy_hidden=(8,), num_negatives=4, langevin_share=0.5, gradient_penalty="2")
+    method = ibc.make(config, SPEC, Horizon(10, 1), optax.identity())
+    state = jax.jit(method.init)(jax.random.key(0))
+    rng = np.random.default_rng(0)
+    batch = Batch(*(jnp.asarray(rng.uniform(-1, 1, (6, 1)), jnp.float32) for _ in range(2)))
+    whole, info = jax.jit(method.step)(state, batch, method.hyper)
+    halves = jax.tree.map(lambda rows: rows.reshape(2, 3, 1), batch)
+    step = jax.vmap(lambda rows: method.step(state, rows, method.hyper, "batch"), axis_name="batch")
+    split, split_info = jax.jit(step)(halves)
+    chex.assert_trees_all_close(jax.tree.map(lambda leaf: leaf[1], split.params), whole.params, rtol=1e-4, atol=1e-6)
+    chex.assert_trees_all_close(jax.tree.map(lambda leaf: leaf[1], split_info), info, rtol=1e-4)
