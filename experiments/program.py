@@ -57,8 +57,12 @@ def build(config: ExperimentConfig, data_dir: str | None = None, normalization: 
     """Load the data and build the method; ``normalization`` defaults to the data set's own."""
     task = TASKS[config.task_name]
     load = functools.partial(data.load, config.task_name, data_dir, config.data.num_demonstrations)
+
+    def prepare() -> None:
+        load()
+
     if jax.process_count() > 1:
-        processes.first_decides(lambda: 0 if load() else 0)  # the first process prepares what is missing, for all
+        processes.first_decides(prepare)  # the first process makes what is missing, for all
     dataset = data.add_noise(load(), config.data.obs_noise, config.data.action_noise)
     normalization = normalization or dataset.normalization
     horizon = Horizon.of(config.train.steps, dataset.num_rows, config.train.batch_size)
