@@ -34,7 +34,7 @@ _TESTS = 16 * 2 * 2
 _FALSE_FAIL = 1e-5
 THRESHOLD = float(stats.norm.isf(_FALSE_FAIL / _TESTS / 2))
 _STEP_SIZE = 1e-3  # Ta et al., figure 1
-_MOST_CELLS = 4_000  # of a grid: a linear system of that size takes seconds
+_MOST_CELLS = 6_000  # of a grid: a linear system of that size takes seconds
 _ITERATIONS, _SIGMA, _SHRINK = 3, 0.33, 0.5  # of the derivative-free search, as in IBC
 
 
@@ -107,7 +107,7 @@ def theory(target: Target, settings: dict) -> stationary.Law:
     slope = jax.vmap(jax.grad(lambda action: target.energy(action)))
     gradient = lambda points: np.asarray(slope(jnp.asarray(points)[:, None])[:, 0], np.float64)  # noqa: E731
     _, noise = langevin.coefficients(settings["noise"], _STEP_SIZE)
-    cells = min(max(1000, int(3 * (target.high[0] - target.low[0]) / float(noise))), _MOST_CELLS)
+    cells = min(max(1000, int(6 * (target.high[0] - target.low[0]) / float(noise))), _MOST_CELLS)
     grid = stationary.make_grid(target.low[0], target.high[0], cells)
     return stationary.langevin_on_grid(gradient, grid, _STEP_SIZE, settings["noise"])
 
