@@ -162,3 +162,9 @@ def test_published_benchmarks_come_from_committed_code():
             f"python -m experiments.{path.stem}",
         )
         assert not launch["commit"].endswith("-dirty") and launch["commit"] != "unknown"
+
+
+def test_the_published_times_are_of_every_method_and_way():
+    with (measure.BENCHMARKS / "inference.csv").open(newline="") as file:
+        published = {(row["method"], row["act_by"]) for row in csv.DictReader(file)}
+    assert published == set(inference.methods())
