@@ -8,7 +8,7 @@ where a target has two modes from one of them, and the ends are its draws. Colum
 * ``mean_error``, ``std_ratio``: of the draws against the *target*, in its deviations; the worst dimension. What a user gets.
 * ``theory_std_ratio``: what the same chain would give after infinitely many steps (`samplers.stationary`). NaN where that is not known:
   of the search in two dimensions, and of IBC's chain between modes that it never leaves.
-* ``z_mean``, ``z_std``: the draws against *theory*, in standard errors. Beyond 5.3 the implementation is wrong or the chain has not
+* ``z_mean``, ``z_std``: the draws against *theory*, in standard errors. Beyond 5.2 the implementation is wrong or the chain has not
   arrived: for 16 rows of at most 2 dimensions and 2 tests each, that is a false alarm once in 100,000 runs (``false_fail``).
 * ``detectable_std``: the smallest relative error of a deviation that these tests see in half of all runs.
 * ``ess_per_s``: effective draws per second, from the variance of the means of whole chains; none where chains do not mix.

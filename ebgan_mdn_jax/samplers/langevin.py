@@ -13,8 +13,8 @@ With gradient ``g``, step size ``s`` and noise ``w ~ N(0, sigma^2)`` a step goes
 The first two have ``exp(-E / sigma^2)`` for their stationary law as the step goes to 0. The third has temperature ``s sigma^2``, which
 goes to 0 with the step: it is a noisy descent that ends far too narrow, by design or not (`gaussian_std` says by how much).
 
-IBC clips what a step moves (``delta_clip``) and keeps actions in a box; both change the stationary law near the box only if they rarely
-act. ``metropolis`` accepts or rejects each step instead (MALA, Roberts & Tweedie 1996) and is exact for any step size.
+IBC clips what a step moves (``delta_clip``) and keeps actions in a box; neither changes the stationary law by much where it
+rarely acts. ``metropolis`` accepts or rejects each step instead (MALA, Roberts & Tweedie 1996) and is exact for any step size.
 """
 
 from typing import Literal, get_args
