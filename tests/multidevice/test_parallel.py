@@ -75,8 +75,11 @@ def test_members_are_spread_over_devices():
         assert [shard.data.shape[0] for shard in leaf.addressable_shards] == [2] * 4
 
 
-@pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize(("parallel", "batch_devices"), [("pmap", 0), ("shard_map", 0), ("shard_map", 2)])
+# Every method on two devices per minibatch and two groups of members; the rest of the layouts once.
+@pytest.mark.parametrize(
+    ("name", "parallel", "batch_devices"),
+    [*((name, "shard_map", 2) for name in METHODS), ("ebgan_mdn", "pmap", 0), ("ebgan_mdn", "shard_map", 0)],
+)
 def test_shared_minibatches_have_the_raw_gradients_of_one_device(name, parallel, batch_devices):
     """Gradients themselves, to 1e-5 of the largest: under Adam even N-times too large ones would look right."""
     method = make(name, optimizer=keep_gradients())
