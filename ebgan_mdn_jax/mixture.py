@@ -114,8 +114,8 @@ def log_prob(mixture: Mixture | FullMixture, action: Array, family: Family = "ga
 def sample(key: PRNGKey, mixture: Mixture | FullMixture, num_samples: int, family: Family = "gaussian") -> Array:
     """Draws ``[N, ..., Da]``; differentiable in the means and scales of the components drawn."""
     key_component, key_noise = jax.random.split(key)
-    chosen = _choose(key_component, mixture, num_samples)
-    return _pick(chosen, mixture.means) + _noise(key_noise, mixture, chosen, family)
+    index = _choose(key_component, mixture, num_samples)
+    return _pick(index, mixture.means) + _noise(key_noise, mixture, index, family)
 
 
 def sample_one_component(
@@ -123,15 +123,15 @@ def sample_one_component(
 ) -> Array:
     """Draws ``[N, ..., Da]`` from one component per mixture, itself drawn by weight."""
     key_component, key_noise = jax.random.split(key)
-    chosen = _choose(key_component, mixture, 1)
-    chosen = jnp.broadcast_to(chosen, (num_samples, *chosen.shape[1:]))
-    return _pick(chosen, mixture.means) + _noise(key_noise, mixture, chosen, family)
+    index = _choose(key_component, mixture, 1)
+    index = jnp.broadcast_to(index, (num_samples, *index.shape[1:]))
+    return _pick(index, mixture.means) + _noise(key_noise, mixture, index, family)
 
 
 def sample_components(key: PRNGKey, mixture: Mixture | FullMixture, family: Family = "gaussian") -> Array:
     """One reparameterised draw from *every* component, ``[K, ..., Da]``."""
-    k = mixture.log_weights.shape[-1]
-    every = jnp.moveaxis(jnp.broadcast_to(jnp.eye(k, dtype=bool), (*mixture.log_weights.shape, k)), -1, 0)
+    *lead, k = mixture.log_weights.shape
+    every = jax.lax.broadcasted_iota(jnp.int32, (k, *lead), 0)
     return jnp.moveaxis(mixture.means, -2, 0) + _noise(key, mixture, every, family)
 
 
@@ -143,8 +143,8 @@ def component_mean(key: PRNGKey, mixture: Mixture | FullMixture, num_samples: in
 def mode(mixture: Mixture | FullMixture, family: Family = "gaussian") -> Array:
     """The component mean ``[..., Da]`` at which the density of the whole mixture is highest."""
     means = jnp.moveaxis(mixture.means, -2, 0)
-    best = jax.nn.one_hot(jnp.argmax(log_prob(mixture, means, family), axis=0), means.shape[0], dtype=bool)
-    return _pick(best, mixture.means)
+    best = jnp.argmax(log_prob(mixture, means, family), axis=0)
+    return _pick(best[None], mixture.means)[0]
 
 
 def weight_entropy(mixture: Mixture | FullMixture) -> Array:
@@ -153,28 +153,31 @@ def weight_entropy(mixture: Mixture | FullMixture) -> Array:
 
 
 def _choose(key: PRNGKey, mixture: Mixture | FullMixture, num_samples: int) -> Array:
-    """One-hot component choices, bool ``[N, ..., K]``."""
-    index = jax.random.categorical(key, mixture.log_weights, shape=(num_samples, *mixture.log_weights.shape[:-1]))
-    return jax.nn.one_hot(index, mixture.log_weights.shape[-1], dtype=bool)
+    """Components ``[N, ...]`` drawn by weight, by the inverse of the cumulative sum: a categorical would draw K noises for each."""
+    reached = jnp.cumsum(jnp.exp(mixture.log_weights), axis=-1)
+    total = reached[..., -1]
+    # In (0, 1], so that a component without weight is never drawn, at either end.
+    uniform = 1 - jax.random.uniform(key, (num_samples, *total.shape), total.dtype)
+    return jnp.sum((uniform * total[None])[..., None] > reached[None], axis=-1, dtype=jnp.int32)
 
 
-def _pick(chosen: Array, values: Array) -> Array:
-    """Select ``values [..., K, Da]`` by ``chosen [N, ..., K]`` or ``[..., K]``; a masked sum is faster than a gather for small K."""
-    values = jnp.broadcast_to(values, (*chosen.shape, values.shape[-1]))
-    return jnp.sum(jnp.where(chosen[..., None], values, 0.0), axis=-2)
+def _pick(index: Array, values: Array) -> Array:
+    """Values ``[N, ..., Da]`` of ``values [..., K, Da]`` at ``index [N, ...]``."""
+    at = jnp.take_along_axis(values[None], index[..., None, None], axis=-2, mode="promise_in_bounds")
+    return at[..., 0, :]
 
 
-def _noise(key: PRNGKey, mixture: Mixture | FullMixture, chosen: Array, family: Family) -> Array:
-    """Zero-mean noise ``[N, ..., Da]`` of the chosen component's shape."""
+def _noise(key: PRNGKey, mixture: Mixture | FullMixture, index: Array, family: Family) -> Array:
+    """Zero-mean noise ``[N, ..., Da]`` of the shape of component ``index [N, ...]``."""
     _check_family(mixture, family)
     d = mixture.means.shape[-1]
-    shape, dtype = (*chosen.shape[:-1], d), mixture.means.dtype
+    shape, dtype = (*index.shape, d), mixture.means.dtype
     if isinstance(mixture, FullMixture):
-        rows = [_pick(chosen, mixture.scale_trils[..., i, :]) for i in range(d)]
+        rows = [_pick(index, mixture.scale_trils[..., i, :]) for i in range(d)]
         standard = jax.random.normal(key, shape, dtype)
         return jnp.stack([jnp.sum(row * standard, -1) for row in rows], -1)
     draw = jax.random.normal if family == "gaussian" else jax.random.laplace
-    return _pick(chosen, mixture.scales) * draw(key, shape, dtype)
+    return _pick(index, mixture.scales) * draw(key, shape, dtype)
 
 
 def _check_family(mixture: Mixture | FullMixture, family: Family) -> None:

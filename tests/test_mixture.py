@@ -220,6 +220,16 @@ def test_component_mean_draws_the_means_by_weight():
     assert scipy.stats.chisquare(hits.sum(0), num * weights / weights.sum()).pvalue > FALSE_FAIL
 
 
+def test_components_without_weight_are_never_drawn():
+    weights = np.asarray([0.0, 0.25, 0.0, 0.75, 0.0], np.float32)
+    mixture = mixtures.Mixture(jnp.log(weights), jnp.arange(5.0)[:, None], jnp.ones((5, 1)))
+    num = 100_000
+    drawn = np.asarray(mixtures.component_mean(jax.random.key(0), mixture, num))[:, 0]
+    counts = np.bincount(drawn.astype(int), minlength=5)
+    assert counts[[0, 2, 4]].tolist() == [0, 0, 0]
+    assert scipy.stats.binomtest(counts[3], num, 0.75).pvalue > FALSE_FAIL
+
+
 @pytest.mark.parametrize(
     ("weights", "means", "scales", "expected"),
     [
