@@ -11,7 +11,6 @@ scripts: 256), and the UR arms and the routes, with more rows, have a quarter of
 The baselines that the paper lacks train as long as its others, the nearest neighbours for one epoch, which reads all rows.
 
 "small" trains in seconds on a CPU: the authors' networks and rates, 1,600 steps (100 epochs of 500 rows), three components; alpha falls.
-"tuned" is a former default, narrower, which some published sweeps have.
 """
 
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from typing import Literal, get_args
 from ebgan_mdn_jax.tasks import TASKS
 from ebgan_mdn_jax.types import require, steps_per_epoch
 
-Preset = Literal["default", "paper", "small", "tuned"]
+Preset = Literal["default", "paper", "small"]
 
 # Modes of a task, which the authors take as the number of components.
 _MODES = {"hyperbola": 2, "lines": 3, "circle": 2, "parabola": 2, "inverse_sine": 3}
@@ -30,7 +29,7 @@ def preset(name: Preset, task: str, method: str) -> tuple[str, ...]:
     """Overrides "path=value" of a method on a task; none for "default".
 
     Raises:
-      InputError: if there is no such preset, or none for the method.
+      InputError: if there is no such preset.
     """
     require(name in get_args(Preset), f"unknown preset {name!r}: expected one of {', '.join(get_args(Preset))}")
     if method == "nearest_neighbour":
@@ -39,9 +38,7 @@ def preset(name: Preset, task: str, method: str) -> tuple[str, ...]:
         return ()
     if name == "small":
         return _small(method)
-    known = _PAPER if name == "paper" else _TUNED
-    require(method in known, f"--preset={name}: there is none for {method}, but for {', '.join(known)}")
-    return known[method](task) if name == "paper" else known[method]
+    return _PAPER[method](task)
 
 
 def _is_arm(task: str) -> bool:
@@ -215,24 +212,3 @@ def _small(method: str) -> tuple[str, ...]:
             "hyper.energy_weight=1",
         ]
     return tuple(settings)
-
-
-_GENERATOR = (
-    "train.steps=5000",
-    "method.decay_every=0",
-    "method.generator.num_components=64",
-    "method.generator.hidden=(64,64,64)",
-    "method.generator.covariance=diagonal",
-)
-_TUNED = {
-    "mdn": (*_GENERATOR, "hyper.learning_rate=0.001"),
-    "ebgan_mdn": (
-        *_GENERATOR,
-        "hyper.generator_learning_rate=0.001",
-        "hyper.energy_learning_rate=0.001",
-        "hyper.energy_weight=0.03",
-        "method.energy_steps=2",
-        "method.alpha_schedule=constant",
-        "method.reweight=True",
-    ),
-}

@@ -150,9 +150,7 @@ def test_a_preset_comes_before_the_overrides_and_is_checked():
     assert config.hyper["energy_weight"] == (1.0,) and config.method.alpha_schedule == "constant"
     grid = configs.make_config("gaussian_grid", "ebgan_mdn", preset="paper")
     assert grid.train.steps == 50 * 307 and grid.method.alpha_form == "logit" and grid.method.generator.latent_dim == 1
-    with pytest.raises(InputError, match="--preset=tuned: there is none for cvae, but for mdn, ebgan_mdn"):
-        configs.make_config("lines", "cvae", preset="tuned")
-    with pytest.raises(InputError, match="unknown preset 'best': expected one of default, paper, small, tuned"):
+    with pytest.raises(InputError, match="unknown preset 'best': expected one of default, paper, small"):
         configs.make_config("lines", "mdn", preset="best")
 
 
@@ -171,13 +169,11 @@ def test_paper_presets_fit_every_task(task):
         assert epochs == expected
 
 
-def test_tuned_presets_are_one_configuration_for_all_tasks():
+def test_the_default_is_one_configuration_for_all_tasks():
     for method in ("mdn", "ebgan_mdn"):
-        found = [configs.make_config(task, method, preset="tuned") for task in ("lines", "two_link", "gaussian_grid")]
+        found = [configs.make_config(task, method) for task in TASKS]
         assert len({(config.method, config.train, str(config.hyper)) for config in found}) == 1
-    generators = [
-        configs.make_config("lines", method, preset="tuned").method.generator for method in ("mdn", "ebgan_mdn")
-    ]
+    generators = [configs.make_config("lines", method).method.generator for method in ("mdn", "ebgan_mdn")]
     assert generators[0] == generators[1]
 
 

@@ -192,8 +192,8 @@ def test_members_per_step_halves_until_the_program_fits_the_memory(data_dir, mon
 
 def test_a_preset_is_an_axis_of_the_grid():
     """Each run starts from its preset, and the name tells them apart."""
-    runs = plan.expand((run_spec("two_link", "ebgan_mdn", 1),), ["preset=paper,tuned"], ["train.batch_size=16"])
-    assert list(runs) == ["two_link-ebgan_mdn-preset=paper", "two_link-ebgan_mdn-preset=tuned"]
-    paper, tuned = runs.values()
-    assert (paper.method.generator.num_components, tuned.method.generator.num_components) == (2, 64)
-    assert paper.train.batch_size == tuned.train.batch_size == 16
+    runs = plan.expand((run_spec("two_link", "ebgan_mdn", 1),), ["preset=paper,default"], ["train.batch_size=16"])
+    assert list(runs) == ["two_link-ebgan_mdn-preset=paper", "two_link-ebgan_mdn-preset=default"]
+    paper, default = runs.values()
+    assert (paper.method.generator.num_components, default.method.generator.num_components) == (2, 64)
+    assert paper.train.batch_size == default.train.batch_size == 16

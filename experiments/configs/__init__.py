@@ -27,8 +27,6 @@ from experiments.configs import (
     paper_ur5,
     quickstart,
     separate,
-    tuned,
-    tuned_routes,
     tuning,
 )
 from experiments.configs.base import FigureSpec, RunSpec
@@ -48,8 +46,6 @@ CONFIGS: dict[str, tuple[RunSpec, ...]] = {
     "default_two_link": default.TWO_LINK,
     "default_ur5": default.UR5,
     "default_routes": default.ROUTES,
-    "tuned": tuned.RUNS,
-    "tuned_routes": tuned_routes.RUNS,
     "separate": separate.RUNS,
     "tuning_functions": tuning.FUNCTIONS,
     "tuning_grid": tuning.GRID,
@@ -103,8 +99,6 @@ BASELINES: dict[str, str | None] = {
     "default_two_link": "mdn",
     "default_ur5": "mdn",
     "default_routes": "mdn",
-    "tuned": "mdn",
-    "tuned_routes": "mdn",
     "separate": "ebgan_mdn",
     "tuning_functions": None,
     "tuning_grid": None,
