@@ -195,7 +195,12 @@ def _mixture_task(mode_fn: Callable, spec: Spec = _UNIT_SPEC, noise: float = NOI
         key_obs, key_action = jax.random.split(key)
         low, high = (jnp.broadcast_to(jnp.asarray(b), (num, spec.obs_dim)) for b in (spec.obs_low, spec.obs_high))
         obs = low + (high - low) * jax.random.uniform(key_obs, (num, spec.obs_dim))
-        return Batch(obs, mixtures.sample(key_action, mixture(obs), 1)[0])
+        # Not by `mixture.sample`: the published data must stay the same however that draws.
+        key_mode, key_noise = jax.random.split(key_action)
+        rows = mixture(obs)
+        index = jax.random.categorical(key_mode, rows.log_weights, shape=(1, num))[0]
+        mode = jnp.take_along_axis(rows.means, index[:, None, None], axis=1)[:, 0]
+        return Batch(obs, mode + noise * jax.random.normal(key_noise, mode.shape))
 
     def valid(obs, draws):
         return jnp.min(coverage.distances(draws, *modes(obs)), axis=1) <= 3 * noise
