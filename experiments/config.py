@@ -47,11 +47,13 @@ class TrainConfig:
 class DataConfig:
     """What a method trains on; held-out rows stay as they are.
 
-    ``num_demonstrations``: training rows of a synthetic task; None takes the task's own number. ``obs_noise`` and ``action_noise``:
-    standard deviation of Gaussian noise added to the training rows, in data units.
+    ``num_demonstrations``: training rows of a synthetic task; None takes the task's own number. ``redraw``: every seed has a data set of
+    its own, the same for all methods, so that intervals cover what other demonstrations would give; else all seeds share one.
+    ``obs_noise`` and ``action_noise``: standard deviation of Gaussian noise added to the training rows, in data units.
     """
 
     num_demonstrations: int | None = None
+    redraw: bool = False
     obs_noise: float = 0.0
     action_noise: float = 0.0
 

@@ -125,6 +125,7 @@ def _results(
     settings = [
         {name: float(value[i]) for name, value in run.members.hyper._asdict().items()} for i in range(run.members.size)
     ]
+    strata = run.members.seed % run.task.num_folds
     groups: dict[tuple, list[int]] = {}
     for index, setting in enumerate(settings):
         groups.setdefault(tuple(setting[name] for name in varied), []).append(index)
@@ -133,7 +134,7 @@ def _results(
         seeds = np.asarray(run.config.seeds, np.int32)
         ceiling_layout = make_layout(layout.devices if jax.process_count() > 1 else layout.devices[: len(seeds)])
         ceiling = _evaluate_members(run, ceiling_layout, lambda _: run.task.conditional, (), seeds)
-        folds = seeds % run.dataset.num_folds
+        folds = seeds % run.task.num_folds
         ceiling = {name: statistics.summarize(values, folds) for name, values in ceiling.items()}
     return {
         "task": run.config.task_name,
@@ -150,7 +151,7 @@ def _results(
             {
                 "hyper": dict(zip(varied, key, strict=True)),
                 "metrics": {
-                    name: statistics.summarize(values[indices], run.folds[indices]) for name, values in metrics.items()
+                    name: statistics.summarize(values[indices], strata[indices]) for name, values in metrics.items()
                 },
             }
             for key, indices in groups.items()
@@ -197,7 +198,7 @@ def _figure_arrays(run: Run, params: PyTree) -> dict[str, np.ndarray]:
     """What figures are drawn from: demonstrations, samples of the first members, landscape and mixture of the first one, arms."""
     spec, method = run.task.spec, run.method
     demonstrations = jax.tree.map(lambda leaf: leaf[0], run.dataset.train)
-    if run.dataset.num_folds > 1:  # members train on different rows: show all
+    if run.task.num_folds > 1:  # members train on different rows: show all
         heldout = jax.tree.map(lambda leaf: leaf[0][run.dataset.heldout_mask[0]], run.dataset.heldout)
         demonstrations = jax.tree.map(lambda *parts: np.concatenate(parts), demonstrations, heldout)
     obs = jnp.asarray(_figure_inputs(run, demonstrations.obs), jnp.float32)

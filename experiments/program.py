@@ -53,17 +53,23 @@ class Program(NamedTuple):
         return self.layout.members if even else self.layout.everywhere
 
 
+def load_data(config: ExperimentConfig, data_dir: str | None = None) -> data.Dataset:
+    """The demonstrations of a run, without noise; prepared on first use."""
+    seeds = np.asarray(config.seeds)
+    draws = seeds[np.argsort(seeds % seeds.size)].tolist() if config.data.redraw else [0]
+    return data.load(config.task_name, data_dir, config.data.num_demonstrations, draws)
+
+
 def build(config: ExperimentConfig, data_dir: str | None = None, normalization: Normalization | None = None) -> Run:
     """Load the data and build the method; ``normalization`` defaults to the data set's own."""
     task = TASKS[config.task_name]
-    load = functools.partial(data.load, config.task_name, data_dir, config.data.num_demonstrations)
 
     def prepare() -> None:
-        load()
+        load_data(config, data_dir)
 
     if jax.process_count() > 1:
         processes.first_decides(prepare)  # the first process makes what is missing, for all
-    dataset = data.add_noise(load(), config.data.obs_noise, config.data.action_noise)
+    dataset = data.add_noise(load_data(config, data_dir), config.data.obs_noise, config.data.action_noise)
     normalization = normalization or dataset.normalization
     horizon = Horizon.of(config.train.steps, dataset.num_rows, config.train.batch_size)
     module = METHODS[config.method_name]

@@ -15,12 +15,12 @@ import shutil
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ebgan_mdn_jax import data
 from ebgan_mdn_jax.types import InputError, require, resolve_path
 from experiments import flags
 from experiments.config import to_json
 from experiments.job import Job
 from experiments.plan import SELECTION, configs_from_flags, folder_from_flags, trained_as
+from experiments.program import load_data
 from experiments.provenance import command_line
 from experiments.workdir import Workdir, make_folder
 
@@ -43,7 +43,7 @@ def main() -> None:
     for name in left:
         programs.setdefault(source[name], [source[name]]).extend({name} - {source[name]})
     for name in programs:  # here, since jobs would all make the same data set, and may have no network
-        data.load(configs[name].task_name, flags.DATA_DIR.value, configs[name].data.num_demonstrations)
+        load_data(configs[name], flags.DATA_DIR.value)
     make_folder(directory)
     data_dir = flags.DATA_DIR.value and str(resolve_path(flags.DATA_DIR.value))
     common = (data_dir, flags.NUM_DEVICES.value, flags.TENSORBOARD.value)

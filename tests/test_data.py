@@ -156,6 +156,21 @@ def test_noise_is_gaussian_repeatable_and_spares_held_out_rows(data_dir):
     np.testing.assert_array_equal(noisy.heldout.obs, clean.heldout.obs)
 
 
+def test_further_data_sets_are_drawn_on_their_own_and_share_held_out_rows(data_dir):
+    usual, dataset = data.load("lines", data_dir, 30), data.load("lines", data_dir, 30, draws=(2, 0, 1))
+    assert dataset.num_folds == 3 and dataset.num_rows == 30 and dataset.heldout_mask.all()
+    np.testing.assert_array_equal(dataset.train.action[1], usual.train.action[0])
+    every = [*dataset.train.action, usual.heldout.action[0, :30]]
+    assert len({rows.tobytes() for rows in every}) == 4
+    for heldout in dataset.heldout.action:
+        np.testing.assert_array_equal(heldout, usual.heldout.action[0])
+
+
+def test_a_recording_cannot_be_redrawn(recordings):
+    with pytest.raises(InputError, match="data.redraw=True: geyser is a recording, of which there is one"):
+        data.load("geyser", recordings, draws=(0, 1))
+
+
 def test_numbers_of_demonstrations_do_not_get_mixed_up(data_dir):
     assert data.load("lines", data_dir, num_demonstrations=30).num_rows == 30
     assert data.load("lines", data_dir, num_demonstrations=60).num_rows == 60

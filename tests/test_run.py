@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from absl import flags as absl_flags
 
+from ebgan_mdn_jax.data import load
 from ebgan_mdn_jax.evaluation import statistics
 from ebgan_mdn_jax.training.members import init_states
 from experiments import evaluate, evaluation, flags, publish, report, run, sweep, train
@@ -82,6 +83,25 @@ def test_a_run_leaves_what_the_readme_says(trained):
     assert 0 < Workdir(trained).read_seconds() < 600
     with np.load(trained / "arrays.npz") as arrays:
         assert arrays["samples"].shape == (2, 20, 100, 1)
+
+
+def test_a_seed_finds_its_own_data_set_wherever_the_seeds_begin(data_dir):
+    overrides = ("data.redraw=True", "data.num_demonstrations=30")
+    first, later = (
+        build(make_config("lines", "mdn", num, start, overrides), str(data_dir)) for num, start in ((4, 0), (3, 2))
+    )
+    for run_ in (first, later):
+        for seed, fold in zip(run_.members.seed, run_.folds, strict=True):
+            expected = load("lines", data_dir, 30, draws=(seed,)).train.action[0]
+            np.testing.assert_array_equal(run_.dataset.train.action[fold], expected)
+
+
+def test_intervals_are_over_all_seeds_even_if_each_has_its_own_data(data_dir, tmp_path):
+    """Strata are folds of a recording; a stratum per data set would leave nothing to resample."""
+    config = small_config(seeds=3, steps=4, overrides=("data.redraw=True", "data.num_demonstrations=30"))
+    results = run.train(config, tmp_path / "redrawn", str(data_dir), log=lambda line: None)
+    for summary in (results["statistics"][0]["metrics"]["heldout_nll"], results["ceiling"]["w1"]):
+        assert summary["low"] < summary["mean"] < summary["high"]
 
 
 @pytest.mark.parametrize(("task", "length"), [("two_link", 3), ("three_link", 2)])

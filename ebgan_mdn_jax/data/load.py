@@ -1,4 +1,4 @@
-"""From a task's name to arrays: find or make the data set, check it, cut it into folds."""
+"""From a task's name to arrays: find or make the data sets, check them, cut a recording into folds."""
 
 import contextlib
 import functools
@@ -7,7 +7,7 @@ import io
 import os
 import pathlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -24,7 +24,10 @@ _NUM_HELDOUT = 500
 
 
 class Dataset(NamedTuple):
-    """Arrays of one task in data units; leaves are ``[F, rows, D]`` float32. Member i uses fold ``seed % F``."""
+    """Arrays of one task in data units; leaves are ``[F, rows, D]`` float32. A member uses fold ``seed % F``.
+
+    Folds are the splits of a recording, or data sets of a synthetic task, whose held-out rows are the same.
+    """
 
     train: Batch
     heldout: Batch
@@ -47,7 +50,12 @@ def cache_dir() -> pathlib.Path:
     return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "ebgan_mdn_jax"
 
 
-def load(name: str, data_dir: str | os.PathLike | None = None, num_demonstrations: int | None = None) -> Dataset:
+def load(
+    name: str,
+    data_dir: str | os.PathLike | None = None,
+    num_demonstrations: int | None = None,
+    draws: Sequence[int] = (0,),
+) -> Dataset:
     """Load a task's data, preparing them on first use.
 
     Synthetic tasks are generated under ``data_dir`` (default `cache_dir`). Real recordings are read from a local copy in ``data_dir``; if
@@ -57,6 +65,7 @@ def load(name: str, data_dir: str | os.PathLike | None = None, num_demonstration
       name: a key of `TASKS`.
       data_dir: see above.
       num_demonstrations: training rows of a synthetic task; default as in the paper.
+      draws: which of a synthetic task's data sets, each drawn on its own, are the folds.
 
     Raises:
       InputError: if data are missing, damaged or not finite, or the folder cannot be written.
@@ -69,17 +78,22 @@ def load(name: str, data_dir: str | os.PathLike | None = None, num_demonstration
             num_demonstrations in (None, task.num_demonstrations),
             f"data.num_demonstrations={num_demonstrations}: {name} is a recording of {task.num_demonstrations} rows; leave it out",
         )
+        require(
+            tuple(draws) == (0,),
+            f"data.redraw=True: {name} is a recording, of which there is one; set data.redraw=False",
+        )
         splits = _recording(name, directory)
     else:
         num = task.num_demonstrations if num_demonstrations is None else num_demonstrations
         require(num >= 1, f"data.num_demonstrations={num}: needs at least 1 row")
-        splits = _synthetic(name, num, directory or cache_dir())
+        splits = _synthetic(name, num, directory or cache_dir(), draws)
     for split, batch in splits.items():
         check(batch, task.spec, f"{name} ({split})")
     if "recording" in splits:
         train, heldout, mask = fold(splits["recording"], task.num_folds)
     else:
-        train, heldout = (Batch(*(x[None] for x in splits[split])) for split in ("train", "heldout"))
+        train = Batch(*(np.stack(parts) for parts in zip(*(splits[f"train {draw}"] for draw in draws), strict=True)))
+        heldout = Batch(*(np.stack([x] * len(draws)) for x in splits["heldout"]))
         mask = np.ones(heldout.obs.shape[:2], bool)
     return Dataset(train, heldout, mask, _normalization(task))
 
@@ -132,20 +146,23 @@ def _normalization(task: Task) -> normalization.Normalization:
     return normalization.unit_box(task.spec) if task.normalize else normalization.identity(task.spec)
 
 
-def _synthetic(name: str, num: int, directory: pathlib.Path) -> dict[str, Batch]:
+def _synthetic(name: str, num: int, directory: pathlib.Path, draws: Sequence[int]) -> dict[str, Batch]:
     def make(seed, count):
         # On the CPU and in float32, whatever the run uses, so that a task's data are the same everywhere.
         with jax.enable_x64(False), jax.default_device(jax.local_devices(backend="cpu")[0]):
             return TASKS[name].demonstrations(jax.random.key(seed), count)
 
-    def make_splits():
-        return {"train": make(0, num), "heldout": make(1, _NUM_HELDOUT)}
+    def prepare(draw):
+        """Of key 0 with the held-out rows of key 1; further ones of keys 2, 3, ..."""
+        splits = {"train": (draw + 1 if draw else 0, num)} | ({} if draw else {"heldout": (1, _NUM_HELDOUT)})
+        label = f"{name}_{num}_{definition}" + (f"_{draw}" if draw else "")
+        make_splits = lambda: {split: make(*of) for split, of in splits.items()}  # noqa: E731
+        return _prepare(name, label, make_splits, directory, "give another --data_dir", tuple(splits))
 
     # A few rows tell one definition of a task from another: an edited task does not meet the rows of the old one.
     definition = hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in make(0, 8))).hexdigest()[:8]
-    return _prepare(
-        name, f"{name}_{num}_{definition}", make_splits, directory, "give another --data_dir", ("train", "heldout")
-    )
+    prepared = {draw: prepare(draw) for draw in {0, *draws}}
+    return {f"train {draw}": prepared[draw]["train"] for draw in draws} | {"heldout": prepared[0]["heldout"]}
 
 
 def _recording(name: str, directory: pathlib.Path | None) -> dict[str, Batch]:
