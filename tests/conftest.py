@@ -4,6 +4,8 @@ import os
 import pathlib
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Compiling is most of what tests do; LLVM's third level takes twice as long as its second on programs that draw random numbers.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=2")
 
 import jax
 import pytest
