@@ -30,6 +30,7 @@ from experiments.config import (
     training_part,
 )
 from experiments.program import Run, abstract_states, build
+from experiments.summary import folds
 from experiments.workdir import Workdir, read_json, strict, write_arrays, write_json
 
 # Seeds of the draws in evaluation and figures: fixed, so that evaluating again gives the same numbers.
@@ -125,7 +126,7 @@ def _results(
     settings = [
         {name: float(value[i]) for name, value in run.members.hyper._asdict().items()} for i in range(run.members.size)
     ]
-    strata = run.members.seed % run.task.num_folds
+    strata = folds(run.config.task_name, run.members.seed)
     groups: dict[tuple, list[int]] = {}
     for index, setting in enumerate(settings):
         groups.setdefault(tuple(setting[name] for name in varied), []).append(index)
@@ -134,8 +135,8 @@ def _results(
         seeds = np.asarray(run.config.seeds, np.int32)
         ceiling_layout = make_layout(layout.devices if jax.process_count() > 1 else layout.devices[: len(seeds)])
         ceiling = _evaluate_members(run, ceiling_layout, lambda _: run.task.conditional, (), seeds)
-        folds = seeds % run.task.num_folds
-        ceiling = {name: statistics.summarize(values, folds) for name, values in ceiling.items()}
+        of_seed = folds(run.config.task_name, seeds)
+        ceiling = {name: statistics.summarize(values, of_seed) for name, values in ceiling.items()}
     return {
         "task": run.config.task_name,
         "method": run.config.method_name,
@@ -188,8 +189,8 @@ def _evaluate_members(
     mapped = jax.shard_map(
         map_members(one, together), mesh=layout.mesh, in_specs=P("member"), out_specs=P("member"), check_vma=False
     )
-    folds = seeds % run.dataset.num_folds
-    seeds_and_folds = place(resize((seeds, folds), num_padded), layout.members)
+    fold_of = seeds % run.dataset.num_folds
+    seeds_and_folds = place(resize((seeds, fold_of), num_padded), layout.members)
     metrics = jax.jit(mapped)(resize(params, num_padded, layout.members), *seeds_and_folds)
     return {name: np.asarray(values[: len(seeds)], np.float64) for name, values in fetch(metrics).items()}
 

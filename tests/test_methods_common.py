@@ -45,8 +45,8 @@ def name_of(module):
 
 
 @functools.cache  # so that tests which jit the same function share its program
-def make(module, optimizer=GRADIENT_DESCENT, spec=SPEC):
-    return module.make(small(name_of(module)), spec, HORIZON, optimizer)
+def make(module, spec=SPEC):
+    return module.make(small(name_of(module)), spec, HORIZON, GRADIENT_DESCENT)
 
 
 @functools.cache
