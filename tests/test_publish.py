@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 
 import pytest
 from test_report import write_run
@@ -176,7 +177,9 @@ def test_unfinished_sweeps_are_refused(sweep):
         publish.publish("toy", sweep)
 
 
-def test_a_launch_is_recorded_once(tmp_path):
+def test_a_launch_is_recorded_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["study.py", "--rows=3"])
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
     command = ["python", "-m", "experiments.sweep", "--config=quickstart"]
     for _ in range(2):
         provenance.record(tmp_path, command)
@@ -186,4 +189,4 @@ def test_a_launch_is_recorded_once(tmp_path):
     provenance.record(tmp_path, [*command, "--seeds=2"])
     provenance.record(tmp_path)  # what started this process
     launches = json.loads((tmp_path / "provenance.json").read_text())["launches"]
-    assert len(launches) == 3 and "pytest" in launches[2]["command"]
+    assert len(launches) == 3 and launches[2]["command"] == "python study.py --rows=3"
