@@ -56,7 +56,7 @@ class Program(NamedTuple):
 def load_data(config: ExperimentConfig, data_dir: str | None = None) -> data.Dataset:
     """The demonstrations of a run, without noise; prepared on first use."""
     seeds = np.asarray(config.seeds)
-    draws = seeds[np.argsort(seeds % seeds.size)].tolist() if config.data.redraw else [0]
+    draws = seeds[np.argsort(seeds % seeds.size)].tolist() if config.data.redraw else None
     return data.load(config.task_name, data_dir, config.data.num_demonstrations, draws)
 
 

@@ -166,9 +166,10 @@ def test_further_data_sets_are_drawn_on_their_own_and_share_held_out_rows(data_d
         np.testing.assert_array_equal(heldout, usual.heldout.action[0])
 
 
-def test_a_recording_cannot_be_redrawn(recordings):
+@pytest.mark.parametrize("draws", [(0,), (0, 1)])
+def test_a_recording_cannot_be_redrawn(recordings, draws):
     with pytest.raises(InputError, match="data.redraw=True: geyser is a recording, of which there is one"):
-        data.load("geyser", recordings, draws=(0, 1))
+        data.load("geyser", recordings, draws=draws)
 
 
 def test_numbers_of_demonstrations_do_not_get_mixed_up(data_dir):

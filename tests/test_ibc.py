@@ -8,8 +8,9 @@ import optax
 import pytest
 from scipy import stats
 
-from ebgan_mdn_jax.methods import ibc
-from ebgan_mdn_jax.samplers import negatives
+from ebgan_mdn_jax import networks
+from ebgan_mdn_jax.methods import ibc, marginal
+from ebgan_mdn_jax.samplers import derivative_free, langevin, negatives
 from ebgan_mdn_jax.types import Batch, Horizon, InputError, Spec
 
 SPEC = Spec((-1.0,), (1.0,), (-2.0,), (2.0,))
@@ -96,6 +97,8 @@ def test_values_that_cannot_work_are_refused(field):
         ibc.Config(num_iterations=-1)
     with pytest.raises(InputError, match="method.langevin_share=1.5: needs a share from 0 to 1"):
         ibc.Config(langevin_share=1.5)
+    with pytest.raises(InputError, match="come to 12 of 8 negatives: lower one of them"):
+        ibc.Config(num_negatives=8, data_share=0.5, marginal_share=1.0)
     with pytest.raises(InputError, match="set method.langevin.noise=langevin"):
         ibc.LangevinConfig(metropolis=True)
 
@@ -209,7 +212,8 @@ def test_temperature_divides_the_energies():
 
 def test_chains_of_a_split_batch_are_those_of_the_whole():
     """``vmap(axis_name=...)`` stands in for two devices with half of the rows each."""
-    config = ibc.Config(energy_hidden=(8,), num_negatives=4, langevin_share=0.5, gradient_penalty="2")
+    shares = {"langevin_share": 0.25, "derivative_free_share": 0.25, "data_share": 0.25, "marginal_share": 0.25}
+    config = ibc.Config(energy_hidden=(8,), num_negatives=8, **shares, gradient_penalty="2")
     method = ibc.make(config, SPEC, Horizon(10, 1), optax.identity())
     state = jax.jit(method.init)(jax.random.key(0))
     rng = np.random.default_rng(0)
@@ -218,5 +222,89 @@ def test_chains_of_a_split_batch_are_those_of_the_whole():
     halves = jax.tree.map(lambda rows: rows.reshape(2, 3, 1), batch)
     step = jax.vmap(lambda rows: method.step(state, rows, method.hyper, "batch"), axis_name="batch")
     split, split_info = jax.jit(step)(halves)
-    chex.assert_trees_all_close(jax.tree.map(lambda leaf: leaf[1], split.params), whole.params, rtol=1e-4, atol=1e-6)
+    parts = (split.params, split.extra), (whole.params, whole.extra)
+    chex.assert_trees_all_close(jax.tree.map(lambda leaf: leaf[1], parts[0]), parts[1], rtol=1e-4, atol=1e-6)
     chex.assert_trees_all_close(jax.tree.map(lambda leaf: leaf[1], split_info), info, rtol=1e-4)
+
+
+# Other negatives
+
+
+def mean_energy_of_negatives(batch, slope=2.0, **fields):
+    """What a step logs of the energy ``slope |a - CENTRE|`` at its four negatives, and its key."""
+    method = make(num_negatives=4, **fields)
+    state = jax.jit(method.init)(jax.random.key(0))._replace(params=valley(slope))
+    _, info = jax.jit(method.step)(state, batch, method.hyper)
+    return info.negative_energy, jax.random.fold_in(state.key, 0), method.hyper
+
+
+def test_negatives_of_every_kind_are_those_of_their_sampler():
+    """Half of them, worked out from the same keys, beside two uniform ones."""
+    rng = np.random.default_rng(0)
+    batch = Batch(jnp.zeros((3, 1)), jnp.asarray(rng.uniform(-1, 1, (3, 1)), jnp.float32))
+    energy = lambda action: 2.0 * np.abs(np.asarray(action, np.float64) - CENTRE)  # noqa: E731
+
+    value, key, hyper = mean_energy_of_negatives(batch, derivative_free_share=0.5, search_iterations=2)
+    uniform = negatives.draw(key, batch.action, SPEC, 2, 0)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(key, ibc._SEARCH), jnp.arange(3))
+    scored = lambda obs, action: 2.0 * jnp.abs(action[..., 0] - CENTRE)  # noqa: E731
+    box = (SPEC.action_low, SPEC.action_high)
+    found = [
+        derivative_free.search(one, scored, batch.obs[0], *box, 2, 2, hyper.sigma, hyper.shrink).action for one in keys
+    ]
+    np.testing.assert_allclose(value, (energy(uniform).mean() + energy(found).mean()) / 2, rtol=1e-5)
+
+    value, key, _ = mean_energy_of_negatives(batch, data_share=0.5)
+    drawn = np.asarray(negatives.draw(key, batch.action, SPEC, 2, 2))
+    assert np.isin(drawn[2:], batch.action).all() and not np.any(drawn[2:] == np.asarray(batch.action))
+    np.testing.assert_allclose(value, energy(drawn).mean(), rtol=1e-5)
+
+
+def test_marginal_sampler_learns_the_density_of_actions():
+    """Actions are N(0.5, 0.2) in half extents of the box; draws have their mean and deviation."""
+    sampler = marginal.make((16, 16), "torch", "contrastive_divergence", 1, optax.scale_by_adam())
+    chain = langevin.make(langevin.polynomial_schedule(0.05, 0.002, 2, 20), (-1.0,), (1.0,))
+    action = jnp.asarray(np.random.default_rng(0).normal(0.5, 0.2, (64, 1)), jnp.float32)
+
+    def draw(state, key):
+        return sampler.draw(jax.random.split(key, 64), chain, state, 4)
+
+    def step(index, state):
+        draws = draw(state, jax.random.fold_in(jax.random.key(0), index))
+        return sampler.step(state, action, draws, 0.01)[0]
+
+    state = jax.jit(lambda state: jax.lax.fori_loop(0, 300, step, state))(sampler.init(jax.random.key(0)))
+    draws = np.asarray(jax.jit(draw)(state, jax.random.key(1)))
+    assert abs(draws.mean() - 0.5) < 0.1 and 0.7 < draws.std() / 0.2 < 1.5
+
+
+def test_marginal_negatives_know_nothing_of_observations():
+    batch = Batch(jnp.zeros((4, 1)), jnp.asarray([[-1.0], [0.5], [1.0], [1.5]]))
+    method = make(num_negatives=4, marginal_share=0.5, langevin=ibc.LangevinConfig(3))
+    step = jax.jit(method.step)
+    start = jax.jit(method.init)(jax.random.key(0))
+    one, info = step(start, batch, method.hyper)
+    two, other = step(start, batch._replace(obs=batch.action), method.hyper)
+    chex.assert_trees_all_equal(one.extra, two.extra)
+    assert info.negative_distance == other.negative_distance and info.marginal_loss == other.marginal_loss
+    assert info.negative_energy != other.negative_energy
+
+
+def test_marginal_step_is_that_of_maximum_entropy_on_draws_held_constant():
+    """With the gradient of maximum entropy, written out."""
+    sampler = marginal.make((4,), "torch", "max_entropy", 1, optax.identity())
+    start = sampler.init(jax.random.key(0))
+    rng = np.random.default_rng(0)
+    action, draws = (jnp.asarray(rng.uniform(-1, 1, shape), jnp.float32) for shape in ((5, 1), (3, 5, 1)))
+
+    def loss_fn(weights):
+        value = lambda action: networks.EnergyMLP((4,)).apply(weights, jnp.zeros((5, 0)), action)  # noqa: E731
+        negative = value(draws)
+        square = jnp.mean((negative - jnp.broadcast_to(jnp.mean(negative, 0), (3, 5))) ** 2)
+        return jnp.mean(value(action)) - jnp.mean(negative) + 0.5 * square
+
+    after, loss = jax.jit(sampler.step)(start, action, draws, 0.1)
+    expected, grads = jax.jit(jax.value_and_grad(loss_fn))(start.energy)
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    moved = jax.tree.map(lambda new, old: (old - new) / 0.1, after.energy, start.energy)
+    chex.assert_trees_all_close(moved, grads, rtol=1e-3, atol=1e-5)

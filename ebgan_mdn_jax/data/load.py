@@ -54,7 +54,7 @@ def load(
     name: str,
     data_dir: str | os.PathLike | None = None,
     num_demonstrations: int | None = None,
-    draws: Sequence[int] = (0,),
+    draws: Sequence[int] | None = None,
 ) -> Dataset:
     """Load a task's data, preparing them on first use.
 
@@ -65,7 +65,7 @@ def load(
       name: a key of `TASKS`.
       data_dir: see above.
       num_demonstrations: training rows of a synthetic task; default as in the paper.
-      draws: which of a synthetic task's data sets, each drawn on its own, are the folds.
+      draws: which of a synthetic task's data sets, each drawn on its own, are the folds; default data set 0 alone.
 
     Raises:
       InputError: if data are missing, damaged or not finite, or the folder cannot be written.
@@ -79,13 +79,14 @@ def load(
             f"data.num_demonstrations={num_demonstrations}: {name} is a recording of {task.num_demonstrations} rows; leave it out",
         )
         require(
-            tuple(draws) == (0,),
+            draws is None,
             f"data.redraw=True: {name} is a recording, of which there is one; set data.redraw=False",
         )
         splits = _recording(name, directory)
     else:
         num = task.num_demonstrations if num_demonstrations is None else num_demonstrations
         require(num >= 1, f"data.num_demonstrations={num}: needs at least 1 row")
+        draws = (0,) if draws is None else draws
         splits = _synthetic(name, num, directory or cache_dir(), draws)
     for split, batch in splits.items():
         check(batch, task.spec, f"{name} ({split})")

@@ -4,9 +4,11 @@ An energy trained by InfoNCE with N negatives, drawn anew for every row and step
 
 .. math:: L_\theta = -\mathbb E \log\frac{e^{-E_\theta(o,a)}}{e^{-E_\theta(o,a)} + \sum_{j=1}^N e^{-E_\theta(o,x_j)}}
 
-With uniform negatives ``exp(-E)`` estimates the conditional density in the box up to a factor. Of each row's negatives, a share
-(``langevin_share``; 1 in IBC's Langevin configurations) then descends the energy by `samplers.langevin`, from where it was drawn. A
-gradient penalty (`losses.gradient_penalty`, their section B.3.1) at all negatives and the demonstrated action keeps it smooth enough to be
+With uniform negatives ``exp(-E)`` estimates the conditional density in the box up to a factor. Shares of each row's negatives may be other
+things: ``langevin_share`` (1 in IBC's Langevin configurations) descends the energy by `samplers.langevin` from where it was drawn,
+``derivative_free_share`` is the population of a derivative-free search, ``data_share`` are other rows' actions, and ``marginal_share``
+draws of a second energy, of actions alone, that is trained beside this one (Ta et al.'s marginal action sampler: `marginal`). A gradient
+penalty (`losses.gradient_penalty`, their section B.3.1) at all negatives and the demonstrated action keeps it smooth enough to be
 descended. ``loss`` may be contrastive divergence or Ta et al.'s maximum entropy instead (arXiv 2207.05824; `losses`), which are estimates
 of the likelihood's gradient where the negatives are draws of ``exp(-E)``, and ``temperature`` divides the energies of InfoNCE.
 
@@ -24,6 +26,7 @@ the penalty) is in half extents of them, not in units of the action: IBC maps ac
 """
 
 import dataclasses
+import functools
 from typing import Literal, NamedTuple
 
 import jax
@@ -31,6 +34,7 @@ import jax.numpy as jnp
 import optax
 
 from ebgan_mdn_jax import collectives, losses, networks
+from ebgan_mdn_jax.methods import marginal as marginals
 from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, require_decay, step_decay
 from ebgan_mdn_jax.normalization import unit_box
 from ebgan_mdn_jax.samplers import base, derivative_free, langevin, negatives, selection
@@ -38,8 +42,8 @@ from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_a
 
 Inference = Literal["sample", "argmin"]
 
-# Folded into the key of a step, for its chains.
-_CHAINS = 0x43484149
+# Folded into the key of a step, for its chains, its derivative-free search and the draws of the marginal sampler.
+_CHAINS, _SEARCH, _MARGINAL = 0x43484149, 0x53454152, 0x4D415247
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,15 +68,23 @@ class LangevinConfig:
 class Config:
     """Program structure.
 
-    ``num_negatives`` is N. ``gradient_penalty`` is the norm of `losses.gradient_penalty`. From ``sample_by`` on it is about the search for
-    actions, of which ``num_iterations`` belong to the derivative-free one and ``second_pass`` to Langevin's.
+    ``num_negatives`` is N; what the shares leave of it is uniform. ``search_iterations`` is of negatives by derivative-free search. The
+    chain of `LangevinConfig` is that of marginal draws too, with the textbook's noise. ``gradient_penalty`` is the norm of
+    `losses.gradient_penalty`. From ``sample_by`` on it is about the search for actions, of which ``num_iterations`` belong to the
+    derivative-free one and ``second_pass`` to Langevin's.
     """
 
     energy_hidden: tuple[int, ...] = (64, 64, 64)
     energy_init: networks.Init = "torch"
     num_negatives: int = 64
     langevin_share: float = 0.0
+    derivative_free_share: float = 0.0
+    data_share: float = 0.0
+    marginal_share: float = 0.0
     langevin: LangevinConfig = LangevinConfig()
+    search_iterations: int = 3
+    marginal_hidden: tuple[int, ...] = (64, 64)
+    marginal_loss: Literal["max_entropy", "contrastive_divergence"] = "max_entropy"
     loss: Literal["info_nce", "contrastive_divergence", "max_entropy"] = "info_nce"
     gradient_penalty: Literal["none", "1", "2", "inf"] = "none"
     decay_every: int = 0
@@ -88,11 +100,22 @@ class Config:
     def __post_init__(self):
         require_choices(self, "method")
         require_decay(self.decay_every)
-        require_at_least(1, self, "method", "num_negatives", "num_candidates", "energy_hidden")
-        require_at_least(0, self, "method", "num_iterations")
+        require_at_least(1, self, "method", "num_negatives", "num_candidates", "energy_hidden", "marginal_hidden")
+        require_at_least(0, self, "method", "search_iterations", "num_iterations")
+        names = ("langevin_share", "derivative_free_share", "data_share", "marginal_share")
+        for name in names:
+            share = getattr(self, name)
+            require(0 <= share <= 1, f"method.{name}={share}: needs a share from 0 to 1")
         require(
-            0 <= self.langevin_share <= 1, f"method.langevin_share={self.langevin_share}: needs a share from 0 to 1"
+            sum(self.counts) <= self.num_negatives,
+            f"method.{'+'.join(names)} come to {sum(self.counts)} of {self.num_negatives} negatives: lower one of them",
         )
+
+    @property
+    def counts(self) -> tuple[int, int, int, int]:
+        """How many of the N negatives each share is, in the order of the fields; the rest is uniform."""
+        shares = self.langevin_share, self.derivative_free_share, self.data_share, self.marginal_share
+        return tuple(round(share * self.num_negatives) for share in shares)
 
 
 class Hyper(NamedTuple):
@@ -133,7 +156,7 @@ class Info(NamedTuple):
     """Logged means over rows.
 
     ``negative_distance``: from the negatives to the demonstrated action, in half extents. ``acceptance`` and ``clip_share`` (see
-    `samplers.base.SamplerInfo`) are of the chains of this step, 1 and 0 without any.
+    `samplers.base.SamplerInfo`) are of the chains of this step, 1 and 0 without any; ``marginal_loss`` is 0 without a marginal sampler.
     """
 
     energy_loss: Array
@@ -143,6 +166,7 @@ class Info(NamedTuple):
     negative_distance: Array
     acceptance: Array
     clip_share: Array
+    marginal_loss: Array
 
 
 def make(
@@ -151,13 +175,17 @@ def make(
     """Build the method; it has an energy and no density."""
     network = networks.EnergyMLP(config.energy_hidden, config.energy_init)
     units = unit_box(spec)
-    num_chains = round(config.langevin_share * config.num_negatives)
+    num_chains, num_searched, num_data, num_marginal = config.counts
+    sampler = marginals.make(
+        config.marginal_hidden, config.energy_init, config.marginal_loss, spec.action_dim, optimizer
+    )
 
     def init(key):
         key_init, key_state = base_keys(key)
         weights = network.init(key_init, jnp.zeros((1, spec.obs_dim)), jnp.zeros((1, spec.action_dim)))
         hyper = Hyper(*(jnp.asarray(value, float) for value in Hyper()))
-        return TrainState(Params(weights, hyper), optimizer.init(weights), (), jnp.zeros((), jnp.int32), key_state)
+        extra = sampler.init(jax.random.fold_in(key_init, _MARGINAL)) if num_marginal else ()
+        return TrainState(Params(weights, hyper), optimizer.init(weights), extra, jnp.zeros((), jnp.int32), key_state)
 
     def contrast(positive, negative, temperature):
         """The loss ``[B]`` of energies ``[B]`` and ``[N, B]``."""
@@ -171,32 +199,64 @@ def make(
         """The energy of actions in half extents of the box."""
         return lambda obs, action: network.apply(weights, obs, units.action_to_data(action))
 
-    def run_chains(keys, weights, obs, action, hyper, step_sizes, noise_scale):
-        """Run the chain from ``action [C, B, Da]``; returns actions, their energies ``[C, B]`` and the infos of all steps."""
-        sampler = langevin.make(
+    def make_chain(hyper, step_sizes, noise, noise_scale):
+        return langevin.make(
             _schedule(config.langevin, hyper.step_power, *step_sizes),
             (-1.0,) * spec.action_dim,
             (1.0,) * spec.action_dim,
-            config.langevin.noise,
+            noise,
             noise_scale,
             delta_clip=None if config.langevin.metropolis else hyper.delta_clip,
             metropolis=config.langevin.metropolis,
         )
-        chains, infos, _ = base.run(keys, sampler, energy_in_box(weights), obs, units.action(action))
+
+    def run_chains(keys, weights, obs, action, hyper, step_sizes, noise_scale):
+        """Run the chain from ``action [C, B, Da]``; returns actions, their energies ``[C, B]`` and the infos of all steps."""
+        chain = make_chain(hyper, step_sizes, config.langevin.noise, noise_scale)
+        chains, infos, _ = base.run(keys, chain, energy_in_box(weights), obs, units.action(action))
         return units.action_to_data(chains.action), chains.energy, infos
+
+    def search_box(key, weights, row, hyper, num_candidates, num_iterations):
+        """The scored population of a derivative-free search at one observation ``[Do]``."""
+        bounds = spec.action_low, spec.action_high
+        sizes = num_candidates, num_iterations, hyper.sigma, hyper.shrink
+        return derivative_free.search(key, functools.partial(network.apply, weights), row, *bounds, *sizes)
+
+    def draw_negatives(key, state, batch, hyper, axis_name):
+        """Negatives ``[N, B, Da]``, the marginal sampler's ones last, and acceptance and clip share of the chains."""
+        weights, sizes = state.params.energy, (hyper.step_size, hyper.last_step_size)
+        num_uniform = config.num_negatives - num_searched - num_data - num_marginal
+        drawn = negatives.draw(key, batch.action, spec, num_uniform, num_data, axis_name)
+
+        def keys_for(purpose):
+            return collectives.row_keys(jax.random.fold_in(key, purpose), batch.obs.shape[0], axis_name)
+
+        acceptance, clip_share = jnp.ones((), drawn.dtype), jnp.zeros((), drawn.dtype)
+        if num_chains:
+            starts, others = drawn[:num_chains], drawn[num_chains:]
+            ends, _, infos = run_chains(keys_for(_CHAINS), weights, batch.obs, starts, hyper, sizes, hyper.noise_scale)
+            drawn = jnp.concatenate([ends, others])
+            acceptance, clip_share = jnp.mean(infos.acceptance), jnp.mean(infos.clip_share)
+        if num_searched:
+            found = jax.vmap(
+                lambda key, row: search_box(key, weights, row, hyper, num_searched, config.search_iterations).action
+            )(keys_for(_SEARCH), batch.obs)
+            drawn = jnp.concatenate([drawn, jnp.moveaxis(found, 0, 1)])
+        if num_marginal:
+            noise = "langevin" if config.langevin.noise == "ibc" else config.langevin.noise
+            draws = sampler.draw(keys_for(_MARGINAL), make_chain(hyper, sizes, noise, 1.0), state.extra, num_marginal)
+            drawn = jnp.concatenate([drawn, units.action_to_data(draws)])
+        return drawn, acceptance, clip_share
 
     def step(state, batch, hyper, axis_name=None):
         key = jax.random.fold_in(state.key, state.step)
-        weights = state.params.energy
         hyper = Hyper(*(jnp.asarray(value, batch.action.dtype) for value in hyper))
-        drawn = negatives.draw(key, batch.action, spec, config.num_negatives, 0, axis_name)
-        acceptance, clip_share = jnp.ones((), drawn.dtype), jnp.zeros((), drawn.dtype)
-        if num_chains:
-            keys = collectives.row_keys(jax.random.fold_in(key, _CHAINS), batch.obs.shape[0], axis_name)
-            sizes = hyper.step_size, hyper.last_step_size
-            ends, _, infos = run_chains(keys, weights, batch.obs, drawn[:num_chains], hyper, sizes, hyper.noise_scale)
-            drawn = jnp.concatenate([ends, drawn[num_chains:]])
-            acceptance, clip_share = jnp.mean(infos.acceptance), jnp.mean(infos.clip_share)
+        rate = hyper.learning_rate * step_decay(state.step, horizon, hyper.learning_rate_decay, config.decay_every)
+        drawn, acceptance, clip_share = draw_negatives(key, state, batch, hyper, axis_name)
+        extra, marginal_loss = state.extra, jnp.zeros(())
+        if num_marginal:
+            draws = units.action(drawn[-num_marginal:])
+            extra, marginal_loss = sampler.step(extra, units.action(batch.action), draws, rate, axis_name)
         actions = jnp.concatenate([batch.action[None], drawn])
         distance = jnp.linalg.norm(units.action(drawn) - units.action(batch.action)[None], axis=-1)
 
@@ -212,12 +272,11 @@ def make(
             square = hyper.positive_weight * jnp.mean(energies[0] ** 2)
             return loss + penalty + square, (*logs, jnp.mean(distance), acceptance, clip_share)
 
-        (_, logs), grads = collectives.synced_value_and_grad(loss_fn, axis_name)(weights)
-        decay = step_decay(state.step, horizon, hyper.learning_rate_decay, config.decay_every)
-        weights, opt_state = descend(optimizer, grads, state.opt_state, weights, hyper.learning_rate * decay)
+        (_, logs), grads = collectives.synced_value_and_grad(loss_fn, axis_name)(state.params.energy)
+        weights, opt_state = descend(optimizer, grads, state.opt_state, state.params.energy, rate)
         hyper = jax.tree.map(lambda value, like: value.astype(like.dtype), hyper, state.params.hyper)
-        state = state._replace(params=Params(weights, hyper), opt_state=opt_state, step=state.step + 1)
-        return state, Info(*logs)
+        state = TrainState(Params(weights, hyper), opt_state, extra, state.step + 1, state.key)
+        return state, Info(*logs, marginal_loss)
 
     def energy(params, obs, action):
         return network.apply(params.energy, obs, action)
@@ -226,17 +285,7 @@ def make(
         """The scored population of one observation ``[Do]``."""
         hyper = params.hyper
         if config.search == "derivative_free":
-            return derivative_free.search(
-                key,
-                lambda obs, action: energy(params, obs, action),
-                row,
-                spec.action_low,
-                spec.action_high,
-                config.num_candidates,
-                config.num_iterations,
-                hyper.sigma,
-                hyper.shrink,
-            )
+            return search_box(key, params.energy, row, hyper, config.num_candidates, config.num_iterations)
         key_start, *key_passes = jax.random.split(key, 3)
         obs = row[None]
         action = units.action_to_data(

@@ -1,5 +1,7 @@
 """The same numbers on 1 and on 4 devices, for every method."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -16,6 +18,11 @@ from tests.small import small
 SPEC = Spec((-1.0,), (1.0,), (-2.0, -1.0), (2.0, 1.0))
 HORIZON = Horizon(num_steps=40, steps_per_epoch=4)
 ROWS = 32
+THREE = (0, 6, 13)
+# Plain gradient descent whose state is the last gradient.
+KEEP_GRADIENTS = optax.GradientTransformation(
+    lambda params: jax.tree.map(jnp.zeros_like, params), lambda gradients, state, params: (gradients, gradients)
+)
 
 
 def data():
@@ -25,22 +32,34 @@ def data():
     return Batch(obs, np.concatenate([sign * (0.5 + obs**2), 0.5 * sign], -1))
 
 
-def train(method, seeds, steps, count=1, parallel="seeds", batch_devices=0, members_per_step=1):
+@functools.cache  # tests that train the same method share its programs
+def make(name, optimizer=KEEP_GRADIENTS, **changes):
+    """A method with small networks, and ``changes`` of its Config."""
+    return METHODS[name].make(small(name, **changes), SPEC, HORIZON, optimizer)
+
+
+@functools.cache
+def make_chunk(method, layout):
+    return loop.make_chunk(method, 8, 1, layout)
+
+
+def train(method, seeds, steps, count=1, parallel="seeds", batch_devices=0):
+    """States and Info of members after ``steps`` on ``count`` devices, on the host."""
     layout = devices.make_layout(jax.devices()[:count], parallel, batch_devices)
     group = members.make_members(method, seeds)
     num_padded = -(-group.size // layout.member_devices) * layout.member_devices
     padded = members.resize(group, num_padded)
-    chunk = loop.make_chunk(method, 8, members_per_step, layout)
     states = members.init_states(method, padded.seed, layout.members)
-    states, info = chunk(states, padded.hyper, np.zeros(num_padded, np.int32), data(), np.int32(steps))
-    return members.resize((states, info), group.size, layout.everywhere)
-
-
-def keep_gradients():
-    """Plain gradient descent whose state is the last gradient."""
-    return optax.GradientTransformation(
-        lambda params: jax.tree.map(jnp.zeros_like, params), lambda gradients, state, params: (gradients, gradients)
+    states, info = make_chunk(method, layout)(
+        states, padded.hyper, np.zeros(num_padded, np.int32), data(), np.int32(steps)
     )
+    return host(members.resize((states, info), group.size, layout.everywhere))
+
+
+@functools.cache
+def train_alone(name, steps):
+    """Three of the 14 members of a run, on one device."""
+    return train(make(name), THREE, steps)
 
 
 def host(tree):
@@ -50,22 +69,12 @@ def host(tree):
     )
 
 
-def make(name, optimizer=None, **changes):
-    """A method with small networks, and ``changes`` of its Config."""
-    optimizer = {"optimizer": optimizer} if optimizer else {}
-    return METHODS[name].make(small(name, **changes), SPEC, HORIZON, **optimizer)
-
-
 @pytest.mark.parametrize("name", METHODS)
-def test_sharded_members_equal_solo_runs_bitwise(name):
+def test_sharded_members_equal_those_of_one_device_bitwise(name):
     """14 members on 4 devices: two copies fill the gap."""
-    method = make(name)
-    states, info = train(method, range(14), 12, 4)
-    assert states.failed_at.shape == (14,)
-    for seed in (0, 6, 13):
-        alone = train(method, [seed], 12)
-        pick = jax.tree.map(lambda x, i=seed: x[i : i + 1], host((states, info)))
-        chex.assert_trees_all_equal(pick, host(alone))
+    spread = train(make(name), range(14), 12, 4)
+    assert spread[0].failed_at.shape == (14,)
+    chex.assert_trees_all_equal(jax.tree.map(lambda leaf: leaf[list(THREE)], spread), train_alone(name, 12))
 
 
 def test_members_are_spread_over_devices():
@@ -82,10 +91,9 @@ def test_members_are_spread_over_devices():
 )
 def test_shared_minibatches_have_the_raw_gradients_of_one_device(name, parallel, batch_devices):
     """Gradients themselves, to 1e-5 of the largest: under Adam even N-times too large ones would look right."""
-    method = make(name, optimizer=keep_gradients())
-    for steps in (1, 20):
-        alone, alone_info = host(train(method, [3, 4, 5], steps))
-        split, split_info = host(train(method, [3, 4, 5], steps, 4, parallel, batch_devices))
+    for steps in (1, 12):
+        alone, alone_info = train_alone(name, steps)
+        split, split_info = train(make(name), THREE, steps, 4, parallel, batch_devices)
         gradients = jax.tree.leaves(alone.train.opt_state)
         largest = max(np.max(np.abs(leaf)) for leaf in gradients)
         for one, four in zip(gradients, jax.tree.leaves(split.train.opt_state), strict=True):
@@ -97,7 +105,7 @@ def test_a_poisoned_member_on_another_device_changes_nothing():
     method = make("ebgan_mdn", energy_steps=1)
     layout = devices.make_layout(jax.devices())
     group = members.make_members(method, range(4))
-    chunk = loop.make_chunk(method, 8, 1, layout)
+    chunk = make_chunk(method, layout)
     results = []
     for poison in (0.0, np.nan):
         states = members.init_states(method, group.seed, layout.members)
