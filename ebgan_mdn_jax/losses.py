@@ -53,6 +53,15 @@ def info_nce(
     return jax.nn.logsumexp(jnp.concatenate(logits), axis=0) + positive_energy
 
 
+def mi_bound(info_nce_loss: Array, num_negatives: int) -> Array:
+    """``log(N + 1)`` less the InfoNCE loss, of any shape, in nats: its mean is at most the mutual information of observation and action.
+
+    Proven where the N negatives are independent draws of the marginal p(action), for any energy (van den Oord et al. 2018, Poole et al.
+    2019), and never above ``log(N + 1)``. With uniform negatives, or states of one chain, it is no bound.
+    """
+    return jnp.log(num_negatives + 1) - info_nce_loss
+
+
 def contrastive_divergence(positive_energy: Array, negative_energy: Array) -> Array:
     r"""Contrastive divergence ``[B]`` (Hinton 2002; the "MCMC loss" of Ta et al. 2022, eq. 4): ``E(x) - mean_j E(x_j)``.
 
