@@ -1,7 +1,8 @@
 """The default EBGAN-MDN on all tasks beside an MDN with the same generator: gain of the generator, gain of the inference.
 
 Command:  python -m experiments.sweep --config=default_functions   (or default_grid, default_two_link, default_ur5, default_routes)
-Seeds:    32 (0 to 31), the same for all lines, so that each is compared with `mdn` seed by seed
+Seeds:    32 (0 to 31), each with demonstrations of its own (`data.redraw`), the same for all lines, so that each is compared with `mdn`
+          seed by seed
 Settings: defaults: K = 64, generators of 3 x 128, 5,000 steps, the same on every task. "plain" is the same trained EBGAN-MDN without its
           energy at inference: the gain of the generator alone. On arms and routes "mean" takes means of components drawn by weight, the
           MDN's low-noise sampling; on the two-link arm "rerank" and "densest" choose among 32 candidates of one component, "resample"
@@ -14,31 +15,34 @@ Run time: functions about 105 minutes, grid 25, two_link 75, ur5 50, routes 45, 
 
 from experiments.configs.base import RunSpec, run_spec
 
-_SEEDS = 32
 _PLAIN, _MEAN = "method.reweight=False", "method.sample_by=component_mean"
 _LONGER = "train.steps=15000"
 _WITHIN = (_PLAIN, "method.candidates=component")
 
 
+def _run(task: str, method: str, *overrides: str, variant: str = "") -> RunSpec:
+    return run_spec(task, method, 32, "data.redraw=True", *overrides, variant=variant)
+
+
 def _generators(task: str) -> tuple[RunSpec, ...]:
     return (
-        run_spec(task, "mdn", _SEEDS),
-        run_spec(task, "ebgan_mdn", _SEEDS, _PLAIN, variant="plain"),
-        run_spec(task, "ebgan_mdn", _SEEDS),
+        _run(task, "mdn"),
+        _run(task, "ebgan_mdn", _PLAIN, variant="plain"),
+        _run(task, "ebgan_mdn"),
     )
 
 
 def _longer(task: str) -> RunSpec:
-    return run_spec(task, "mdn", _SEEDS, _LONGER, variant="longer")
+    return _run(task, "mdn", _LONGER, variant="longer")
 
 
 def _reached(task: str) -> tuple[RunSpec, ...]:
     """Lines of a task where an action has to reach something, so that less noise helps."""
     return (
         *_generators(task),
-        *(run_spec(task, method, _SEEDS, _MEAN, variant="mean") for method in ("mdn", "ebgan_mdn")),
+        *(_run(task, method, _MEAN, variant="mean") for method in ("mdn", "ebgan_mdn")),
         _longer(task),
-        run_spec(task, "mdn", _SEEDS, _LONGER, _MEAN, variant="longer,mean"),
+        _run(task, "mdn", _LONGER, _MEAN, variant="longer,mean"),
     )
 
 
@@ -49,10 +53,7 @@ FUNCTIONS = (
 GRID = _generators("gaussian_grid")
 TWO_LINK = (
     *_reached("two_link"),
-    run_spec("two_link", "ebgan_mdn", _SEEDS, _PLAIN, "method.sample_by=resample", variant="resample"),
-    *(
-        run_spec("two_link", "ebgan_mdn", _SEEDS, *_WITHIN, f"method.sample_by={way}", variant=way)
-        for way in ("rerank", "densest")
-    ),
+    _run("two_link", "ebgan_mdn", _PLAIN, "method.sample_by=resample", variant="resample"),
+    *(_run("two_link", "ebgan_mdn", *_WITHIN, f"method.sample_by={way}", variant=way) for way in ("rerank", "densest")),
 )
 UR5, ROUTES = _reached("ur5"), _reached("multi_route")
