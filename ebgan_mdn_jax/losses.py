@@ -62,6 +62,30 @@ def mi_bound(info_nce_loss: Array, num_negatives: int) -> Array:
     return jnp.log(num_negatives + 1) - info_nce_loss
 
 
+def importance_nll(
+    positive_energy: Array, negative_energy: Array, log_proposal: Array, log_weight: Array | None = None
+) -> Array:
+    r"""Negative log-likelihood ``[B]`` of ``exp(-E) / Z``, with Z estimated by importance sampling.
+
+    .. math:: E(x) + \log \frac{\sum_j w_j\, e^{-E(x_j)} / r(x_j)}{\sum_j w_j}
+
+    It is too small on average, as the logarithm is concave, by about half the squared relative error of Z; InfoNCE has the demonstrated
+    action in the sum, too, which keeps it above 0. In nats and the units of ``r``.
+
+    Args:
+      positive_energy: ``[B]``, energy of the demonstrated action.
+      negative_energy: ``[N, B]``.
+      log_proposal: ``log r [N, B]``, of the density that the N negatives together are drawn from.
+      log_weight: ``log w [N]`` where some count for more; default none.
+    """
+    chex.assert_rank([positive_energy, negative_energy], [1, 2])
+    chex.assert_axis_dimension(negative_energy, 1, positive_energy.shape[0])
+    chex.assert_equal_shape([negative_energy, log_proposal])
+    log_weight = jnp.zeros(negative_energy.shape[0]) if log_weight is None else log_weight
+    ratio = jnp.broadcast_to(log_weight[:, None], negative_energy.shape) - negative_energy - log_proposal
+    return positive_energy + jax.nn.logsumexp(ratio, axis=0) - jax.nn.logsumexp(log_weight)
+
+
 def contrastive_divergence(positive_energy: Array, negative_energy: Array) -> Array:
     r"""Contrastive divergence ``[B]`` (Hinton 2002; the "MCMC loss" of Ta et al. 2022, eq. 4): ``E(x) - mean_j E(x_j)``.
 

@@ -130,12 +130,15 @@ def test_energy_loss_is_info_nce_of_the_actions_seen(alpha_form):
     assert float(negative) == pytest.approx(energies[1:-1].mean(), rel=1e-5)
 
 
-@pytest.mark.parametrize("family", ["gaussian", "laplace"])
-def test_correct_proposal_takes_log_r_out_of_the_logits(family):
+@pytest.mark.parametrize(
+    ("family", "critic"), [("gaussian", "info_nce"), ("laplace", "info_nce"), ("gaussian", "importance_nll")]
+)
+def test_correct_proposal_takes_log_r_out_of_the_logits(family, critic):
     """The logits are -E - log r, with r = (N u + alpha q) / (N + alpha), at every action; reported energies stay as they are."""
     fields = {
         "generator": generators.GeneratorConfig(K, "isotropic", hidden=(), family=family),
         "correct_proposal": True,
+        "critic": critic,
     }
     terms, generator, weights = make_losses(**fields)
     loss, (positive, _) = jax.jit(terms.energy)(THETA, weights, BATCH, KEY, ALPHA, FLOOR)
@@ -146,7 +149,13 @@ def test_correct_proposal_takes_log_r_out_of_the_logits(family):
     density = np.sum(np.exp(q.log_weights) * distribution.pdf(actions, q.means[..., 0], q.scales[..., 0]), -1)
     uniform = np.where(np.abs(actions[..., 0]) <= 1, 0.5, 0.0)
     log_r = np.log((N * uniform + ALPHA * density) / (N + ALPHA))
-    assert float(loss) == pytest.approx(numpy_info_nce(energies + log_r, ALPHA), rel=1e-4)
+    if critic == "info_nce":
+        expected = numpy_info_nce(energies + log_r, ALPHA)
+    else:
+        weight = np.append(np.ones(N), ALPHA)[:, None]
+        normaliser = np.sum(weight * np.exp(-energies - log_r)[1:], 0) / weight.sum()
+        expected = np.mean(energies[0] + np.log(normaliser))
+    assert float(loss) == pytest.approx(expected, rel=1e-4)
     assert float(positive) == pytest.approx(energies[0].mean(), rel=1e-5)
 
 

@@ -99,6 +99,8 @@ def test_values_that_cannot_work_are_refused(field):
         ibc.Config(langevin_share=1.5)
     with pytest.raises(InputError, match="come to 12 of 8 negatives: lower one of them"):
         ibc.Config(num_negatives=8, data_share=0.5, marginal_share=1.0)
+    with pytest.raises(InputError, match="importance_nll needs negatives of known density: set method.langevin_share"):
+        ibc.Config(loss="importance_nll", data_share=0.5)
     with pytest.raises(InputError, match="set method.langevin.noise=langevin"):
         ibc.LangevinConfig(metropolis=True)
 
@@ -183,7 +185,7 @@ def test_chains_are_no_part_of_the_gradient_and_the_penalty_is():
     np.testing.assert_allclose(np.sum(last(with_penalty) - last(without)), 2 * 3 * 2, rtol=1e-4)
 
 
-@pytest.mark.parametrize("loss", ["contrastive_divergence", "max_entropy"])
+@pytest.mark.parametrize("loss", ["importance_nll", "contrastive_divergence", "max_entropy"])
 def test_other_losses_train_and_are_logged(loss):
     """On the energies of the step's own negatives."""
     config = ibc.Config(num_negatives=5, loss=loss)
@@ -195,7 +197,11 @@ def test_other_losses_train_and_are_logged(loss):
     drawn = negatives.draw(jax.random.fold_in(state.key, 0), batch.action, SPEC, 5, 0)
     positive = method.energy(state.params, batch.obs, batch.action)
     negative = method.energy(state.params, batch.obs, drawn)
-    expected = positive - negative.mean(0) + (0.5 * negative.var(0) if loss == "max_entropy" else 0)
+    expected = {
+        "importance_nll": positive + np.log(4 * np.exp(-np.asarray(negative)).mean(0)),  # the box is 4 long
+        "contrastive_divergence": positive - negative.mean(0),
+        "max_entropy": positive - negative.mean(0) + 0.5 * negative.var(0),
+    }[loss]
     np.testing.assert_allclose(info.energy_loss, expected.mean(), rtol=1e-4, atol=1e-5)
     lower = jnp.mean(method.energy(after.params, batch.obs, batch.action)) - jnp.mean(positive)
     assert lower < jnp.mean(method.energy(after.params, batch.obs, drawn)) - jnp.mean(negative)

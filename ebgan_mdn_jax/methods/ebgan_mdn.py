@@ -22,7 +22,8 @@ Where else we differ from it and its code:
     with the generator in r, and the term widens the mixture. With a latent, q is the mixture of one z. ``warm_up`` is the share of
     training for which ``w = 0``.
   * the paper throws the energy away after training; `energy_guided` says how ``sample_by``, ``act_by`` and ``reweight`` use it.
-  * ``correct_proposal`` takes the proposal out of the logits in training, so that ``exp(-E)`` estimates the density itself.
+  * ``correct_proposal`` takes the proposal out of the logits in training, so that ``exp(-E)`` estimates the density itself (ranking NCE,
+    Singh et al. 2023). ``critic="importance_nll"`` then trains the energy by its likelihood, with the normaliser estimated from them.
   * negatives may be other rows' actions ("data"), or half of each ("mixed"); ``negatives_box`` widens or narrows the box of uniform ones.
   * ``critic="binary"`` trains the energy as the logit of a discriminator between data and draws, without negatives: a GAN's.
 """
@@ -56,7 +57,7 @@ class Config:
     generator: generators.GeneratorConfig = generators.GeneratorConfig()
     energy_hidden: tuple[int, ...] = (64, 64)
     energy_init: networks.Init = "torch"
-    critic: Literal["info_nce", "binary"] = "info_nce"
+    critic: Literal["info_nce", "importance_nll", "binary"] = "info_nce"
     num_negatives: int = 32
     num_generated: int = 1
     negatives: Literal["uniform", "data", "mixed"] = "uniform"
@@ -100,11 +101,15 @@ class Config:
             f"method.refine_steps={self.refine_steps} follow on rerank or densest: set method.sample_by or method.act_by to one of them",
         )
         require(
-            self.critic == "info_nce" or self.negatives == "uniform",
+            self.critic != "importance_nll" or self.correct_proposal,
+            "method.critic=importance_nll divides by the proposal's density: set method.correct_proposal=True",
+        )
+        require(
+            self.critic != "binary" or self.negatives == "uniform",
             f"method.negatives={self.negatives}: the binary critic sees no negatives; leave it out",
         )
         proposal_known = (
-            self.critic == "info_nce"
+            self.critic != "binary"
             and self.negatives == "uniform"
             and self.alpha_form == "weight"
             and self.generator.latent_dim == 0
@@ -214,17 +219,20 @@ def make_losses(config: Config, spec: Spec, generator: generators.Generator, ene
         drawn = negatives.draw(key_negatives, batch.action, box, num_uniform, num_data, axis_name)
         actions = jnp.concatenate([batch.action[None], drawn, generated])
         energies = energy(energy_params, batch.obs, actions)
-        logit_energies = energies
+        log_proposal = 0.0
         if config.correct_proposal:
             log_generator = mixtures.log_prob(rows, actions, config.generator.family)
             log_uniform = selection.uniform_log_prob(actions, box.action_low, box.action_high)
-            logit_energies = energies + selection.info_nce_proposal(
+            log_proposal = selection.info_nce_proposal(
                 log_uniform, log_generator, config.num_negatives, alpha * config.num_generated
             )
         first = 1 + config.num_negatives
-        loss = losses.info_nce(
-            logit_energies[0], logit_energies[1:first], logit_energies[first:], alpha, config.alpha_form
-        )
+        if config.critic == "importance_nll":
+            log_weight = jnp.log(jnp.where(jnp.arange(actions.shape[0] - 1) < config.num_negatives, 1.0, alpha))
+            loss = losses.importance_nll(energies[0], energies[1:], log_proposal[1:], log_weight)
+        else:
+            logits = energies + log_proposal
+            loss = losses.info_nce(logits[0], logits[1:first], logits[first:], alpha, config.alpha_form)
         return jnp.mean(loss), (jnp.mean(energies[0]), jnp.mean(energies[1:first]))
 
     def generator_energy(generator_params, energy_params, batch, key, scale_floor, entropy_weight, axis_name=None):

@@ -10,7 +10,8 @@ things: ``langevin_share`` (1 in IBC's Langevin configurations) descends the ene
 draws of a second energy, of actions alone, that is trained beside this one (Ta et al.'s marginal action sampler: `marginal`). A gradient
 penalty (`losses.gradient_penalty`, their section B.3.1) at all negatives and the demonstrated action keeps it smooth enough to be
 descended. ``loss`` may be contrastive divergence or Ta et al.'s maximum entropy instead (arXiv 2207.05824; `losses`), which are estimates
-of the likelihood's gradient where the negatives are draws of ``exp(-E)``, and ``temperature`` divides the energies of InfoNCE.
+of the likelihood's gradient where the negatives are draws of ``exp(-E)``, or with uniform negatives the likelihood itself, its normaliser
+estimated from them ("importance_nll"); ``temperature`` divides the energies of InfoNCE.
 
 An action is chosen from a population: "argmin" takes its lowest energy. With ``search="derivative_free"`` (`samplers.derivative_free`)
 "sample" draws by ``softmax(-E)``, all draws from one population. After t iterations a draw then has density ``exp(-(t + 1) E)``, up to the
@@ -27,6 +28,7 @@ the penalty) is in half extents of them, not in units of the action: IBC maps ac
 
 import dataclasses
 import functools
+import math
 from typing import Literal, NamedTuple
 
 import jax
@@ -85,7 +87,7 @@ class Config:
     search_iterations: int = 3
     marginal_hidden: tuple[int, ...] = (64, 64)
     marginal_loss: Literal["max_entropy", "contrastive_divergence"] = "max_entropy"
-    loss: Literal["info_nce", "contrastive_divergence", "max_entropy"] = "info_nce"
+    loss: Literal["info_nce", "importance_nll", "contrastive_divergence", "max_entropy"] = "info_nce"
     gradient_penalty: Literal["none", "1", "2", "inf"] = "none"
     decay_every: int = 0
     sample_by: Inference = "sample"
@@ -109,6 +111,11 @@ class Config:
         require(
             sum(self.counts) <= self.num_negatives,
             f"method.{'+'.join(names)} come to {sum(self.counts)} of {self.num_negatives} negatives: lower one of them",
+        )
+
+        require(
+            self.loss != "importance_nll" or sum(self.counts) == 0,
+            f"method.loss=importance_nll needs negatives of known density: set method.{', method.'.join(names)} to 0",
         )
 
     @property
@@ -191,6 +198,9 @@ def make(
         """The loss ``[B]`` of energies ``[B]`` and ``[N, B]``."""
         if config.loss == "info_nce":
             return losses.info_nce(positive / temperature, negative / temperature)
+        if config.loss == "importance_nll":
+            log_volume = units.log_volume + spec.action_dim * math.log(2)
+            return losses.importance_nll(positive, negative, jnp.full_like(negative, -log_volume))
         return {"contrastive_divergence": losses.contrastive_divergence, "max_entropy": losses.max_entropy}[
             config.loss
         ](positive, negative)
