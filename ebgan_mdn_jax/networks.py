@@ -12,9 +12,10 @@ import jax
 import jax.numpy as jnp
 
 from ebgan_mdn_jax import mixture
-from ebgan_mdn_jax.types import Array
+from ebgan_mdn_jax.types import Array, require
 
 Init = Literal["lecun", "torch", "normal_0.05"]
+Residual = Literal["none", "preactivation", "original"]
 
 
 def initializers(init: Init, fan_in: int):
@@ -56,20 +57,43 @@ class Dense(nn.Module):
 
 
 class MLP(nn.Module):
-    """Multilayer perceptron with ReLU, ``[..., in] -> [..., out]``."""
+    """Multilayer perceptron with ReLU, ``[..., in] -> [..., out]``, or a residual network of it.
+
+    With ``residual`` the hidden layers, of one width and in pairs, are blocks between a first and a last affine map: "preactivation" adds
+    ``D2(relu(D1(relu(x))))`` to x, "original" is ``relu(x + D2(relu(D1(x))))`` (He et al. 2016; IBC's two kinds, without dropout).
+    """
 
     hidden: tuple[int, ...]
     out: int
     init_name: Init = "torch"
+    residual: Residual = "none"
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """Apply the network."""
         lead = x.shape[:-1]
         x = x.reshape(-1, x.shape[-1]).T
-        for width in self.hidden:
-            x = nn.relu(Dense(width, self.init_name)(x))
+        if self.residual == "none":
+            for width in self.hidden:
+                x = nn.relu(Dense(width, self.init_name)(x))
+        else:
+            require_residual(self.hidden, self.residual)
+            before = self.residual == "preactivation"
+            x = Dense(self.hidden[0], self.init_name)(x)
+            for width in self.hidden[::2]:
+                inner = nn.relu(Dense(width, self.init_name)(nn.relu(x) if before else x))
+                x = x + Dense(width, self.init_name)(inner)
+                x = x if before else nn.relu(x)
         return Dense(self.out, self.init_name)(x).T.reshape(*lead, self.out)
+
+
+def require_residual(hidden: tuple[int, ...], residual: Residual) -> None:
+    """Raise `InputError` unless an `MLP` can have these hidden layers."""
+    pairs = len(set(hidden)) == 1 and len(hidden) % 2 == 0
+    require(
+        residual == "none" or pairs,
+        f"hidden layers {hidden} with residual={residual}: blocks are pairs of layers of one width, such as (256,256)",
+    )
 
 
 class EnergyMLP(nn.Module):
@@ -77,6 +101,7 @@ class EnergyMLP(nn.Module):
 
     hidden: tuple[int, ...]
     init_name: Init = "torch"
+    residual: Residual = "none"
 
     @nn.compact
     def __call__(self, obs: Array, action: Array) -> Array:
@@ -85,7 +110,7 @@ class EnergyMLP(nn.Module):
         obs = jnp.broadcast_to(obs, (*lead, obs.shape[-1]))
         # Laid out features-major before they are joined: joined first, the first layer's products take 2 to 3 times as long.
         inputs = jnp.concatenate([jnp.moveaxis(obs, -1, 0), jnp.moveaxis(action, -1, 0)])
-        return MLP(self.hidden, 1, self.init_name)(inputs.reshape(inputs.shape[0], -1).T).reshape(lead)
+        return MLP(self.hidden, 1, self.init_name, self.residual)(inputs.reshape(inputs.shape[0], -1).T).reshape(lead)
 
 
 class MixtureMLP(nn.Module):

@@ -7,6 +7,7 @@ import pytest
 import scipy.stats
 
 from ebgan_mdn_jax import mixture, networks
+from ebgan_mdn_jax.types import InputError
 
 FALSE_FAIL = 1e-6
 
@@ -36,6 +37,38 @@ def test_mlp_is_the_row_major_network(hidden, lead):
     np.testing.assert_allclose(
         np.reshape(out, (-1, 4)), forward(params["params"], np.reshape(x, (-1, 3))), rtol=1e-4, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("residual", ["preactivation", "original"])
+def test_residual_network_is_the_row_major_one(residual):
+    network = networks.MLP((6, 6, 6, 6), 4, residual=residual)
+    x = rows(5, 3)
+    params = network.init(jax.random.key(0), x)
+    layers = [
+        {name: np.asarray(value, np.float64) for name, value in params["params"][f"Dense_{index}"].items()}
+        for index in range(6)
+    ]
+    affine = lambda index, x: x @ layers[index]["kernel"] + layers[index]["bias"]  # noqa: E731
+    hidden = affine(0, np.asarray(x, np.float64))
+    for first in (1, 3):
+        if residual == "preactivation":
+            hidden = hidden + affine(first + 1, np.maximum(affine(first, np.maximum(hidden, 0)), 0))
+        else:
+            hidden = np.maximum(hidden + affine(first + 1, np.maximum(affine(first, hidden), 0)), 0)
+    np.testing.assert_allclose(network.apply(params, x), affine(5, hidden), rtol=1e-4, atol=1e-5)
+
+
+def test_residual_energies_have_as_many_parameters_as_ibcs_code():
+    """Particle in two dimensions, two frames of 8 observations: 136,705, counted there."""
+    network = networks.EnergyMLP((256, 256), residual="preactivation")
+    params = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 16)), jnp.zeros((1, 2)))
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 136_705
+
+
+@pytest.mark.parametrize("hidden", [(), (8,), (8, 6)])
+def test_blocks_need_pairs_of_one_width(hidden):
+    with pytest.raises(InputError, match="pairs of layers of one width"):
+        networks.require_residual(hidden, "original")
 
 
 def test_energy_of_many_actions_is_that_of_each_one():

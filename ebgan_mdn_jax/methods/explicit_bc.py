@@ -17,16 +17,18 @@ from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require_at_least, 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Program structure: network and the epochs between two decays of the learning rate."""
+    """Program structure: network (`networks.MLP`) and the epochs between two decays of the learning rate."""
 
     hidden: tuple[int, ...] = (64, 64, 64, 64)
     init: networks.Init = "torch"
+    residual: networks.Residual = "none"
     decay_every: int = 0
 
     def __post_init__(self):
         require_choices(self, "method")
         require_decay(self.decay_every)
         require_at_least(1, self, "method", "hidden")
+        networks.require_residual(self.hidden, self.residual)
 
 
 class Hyper(NamedTuple):
@@ -52,7 +54,7 @@ def make(
     config: Config, spec: Spec, horizon: Horizon, optimizer: optax.GradientTransformation = optax.scale_by_adam()
 ) -> Method:
     """Build the method; ``sample`` repeats its one action, and it has no density."""
-    network = networks.MLP(config.hidden, spec.action_dim, config.init)
+    network = networks.MLP(config.hidden, spec.action_dim, config.init, config.residual)
 
     def init(key):
         key_init, key_state = base_keys(key)

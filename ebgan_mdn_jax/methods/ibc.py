@@ -70,14 +70,15 @@ class LangevinConfig:
 class Config:
     """Program structure.
 
-    ``num_negatives`` is N; what the shares leave of it is uniform. ``search_iterations`` is of negatives by derivative-free search. The
-    chain of `LangevinConfig` is that of marginal draws too, with the textbook's noise. ``gradient_penalty`` is the norm of
-    `losses.gradient_penalty`. From ``sample_by`` on it is about the search for actions, of which ``num_iterations`` belong to the
-    derivative-free one and ``second_pass`` to Langevin's.
+    ``energy_residual``: see `networks.MLP`. ``num_negatives`` is N; what the shares leave of it is uniform. ``search_iterations`` is of
+    negatives by derivative-free search. The chain of `LangevinConfig` is that of marginal draws too, with the textbook's noise.
+    ``gradient_penalty`` is the norm of `losses.gradient_penalty`. From ``sample_by`` on it is about the search for actions, of which
+    ``num_iterations`` belong to the derivative-free one and ``second_pass`` to Langevin's.
     """
 
     energy_hidden: tuple[int, ...] = (64, 64, 64)
     energy_init: networks.Init = "torch"
+    energy_residual: networks.Residual = "none"
     num_negatives: int = 64
     langevin_share: float = 0.0
     derivative_free_share: float = 0.0
@@ -104,6 +105,7 @@ class Config:
         require_decay(self.decay_every)
         require_at_least(1, self, "method", "num_negatives", "num_candidates", "energy_hidden", "marginal_hidden")
         require_at_least(0, self, "method", "search_iterations", "num_iterations")
+        networks.require_residual(self.energy_hidden, self.energy_residual)
         names = ("langevin_share", "derivative_free_share", "data_share", "marginal_share")
         for name in names:
             share = getattr(self, name)
@@ -180,7 +182,7 @@ def make(
     config: Config, spec: Spec, horizon: Horizon, optimizer: optax.GradientTransformation = optax.scale_by_adam()
 ) -> Method:
     """Build the method; it has an energy and no density."""
-    network = networks.EnergyMLP(config.energy_hidden, config.energy_init)
+    network = networks.EnergyMLP(config.energy_hidden, config.energy_init, config.energy_residual)
     units = unit_box(spec)
     num_chains, num_searched, num_data, num_marginal = config.counts
     sampler = marginals.make(
