@@ -7,7 +7,7 @@ Settings: defaults, with N uniform negatives and M draws: 32 and 1 at w = 0.03, 
 Expected: no published number; the paper has M = 1. exp(-E) estimates p / r, r the mixture of what the negatives come from. With M = 1,
           r is nearly uniform and the energy term pulls every draw to where p is largest; with the draws in the majority r is nearly q,
           and the term's gradient is that of KL(q || p), which is 0 at q = p: modes of equal weight should no longer be lost.
-Run time: to be measured.
+Run time: about 100 minutes on one CPU core of two, the other busy.
 """
 
 from experiments.configs.base import RunSpec, run_spec
