@@ -1,6 +1,7 @@
 """Registry of tasks."""
 
 from ebgan_mdn_jax.tasks import (
+    discontinuous,
     geyser,
     multi_route,
     multivalued,
@@ -19,6 +20,7 @@ TASKS: dict[str, Task] = {
     "parabola": multivalued.PARABOLA,
     "inverse_sine": multivalued.INVERSE_SINE,
     "gaussian_grid": multivalued.GAUSSIAN_GRID,
+    **discontinuous.VARIANTS,
     "geyser": geyser.GEYSER,
     **two_link.VARIANTS,
     "two_link_limits": two_link_limits.TWO_LINK_LIMITS,

@@ -1,0 +1,100 @@
+"""Functions with jumps: one right action at a time, which a continuous policy cannot follow (Florence et al. 2021, arXiv 2109.00137, 3).
+
+"step" and "jumps_K" go back and forth between -0.5 and 0.5 at K equally spaced places; "piecewise" has three segments of different slope.
+Labels have no noise; ``x ~ U(-1, 1)``. Florence et al. give neither formulas nor numbers for their figure 2: these are ours.
+
+What is judged is the action that a policy takes when it is deployed. Close to a jump, within half the mean distance between training
+inputs, data cannot say which side is right; but a value between the two never is.
+"""
+
+import functools
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ebgan_mdn_jax.tasks.base import Conditional, EvaluationConfig, Task, heldout_nll
+from ebgan_mdn_jax.types import Array, Batch, PRNGKey, Spec
+
+NUM_DEMONSTRATIONS = 100
+HALF_SPACING = 1.0 / NUM_DEMONSTRATIONS  # the box is 2 wide
+REACH = 1.5  # extrapolation is judged up to here
+_SPEC = Spec((-1.0,), (1.0,), (-1.0,), (1.0,))
+
+
+class Segments(NamedTuple):
+    """K jumps at ``edges``, and on the K + 1 pieces between them ``intercept + slope * x``."""
+
+    edges: tuple[float, ...]
+    intercepts: tuple[float, ...]
+    slopes: tuple[float, ...]
+
+    def __call__(self, obs: Array) -> Array:
+        """The right action ``[B, 1]`` at ``obs [B, 1]``; beyond the box the outer pieces go on. At a jump, that of its right side."""
+        index = jnp.searchsorted(jnp.asarray(self.edges), obs, side="right")
+        return jnp.asarray(self.intercepts)[index] + jnp.asarray(self.slopes)[index] * obs
+
+
+def evaluate(
+    key: PRNGKey, policy: Conditional, heldout: Batch, mask: Array, config: EvaluationConfig, *, segments: Segments
+) -> dict[str, Array]:
+    """Metrics of the policy's actions.
+
+    ``gap_share``: % of those at ``num_inputs`` inputs close to a jump (see the module docstring) that lie in the middle 80 % of it;
+    ``error``: mean absolute error at ``num_inputs`` inputs over the box, the ones close to a jump left out; ``extrapolation_error``: the
+    same where the outer pieces go on for another half of the box's half extent on each side. ``heldout_nll`` in nats per row.
+    """
+    key_close, key_all, key_beyond = jax.random.split(key, 3)
+    edges = jnp.asarray(segments.edges)
+    per_jump = math.ceil(config.num_inputs / len(segments.edges))
+    offset = HALF_SPACING * (2 * (jnp.arange(per_jump) + 0.5) / per_jump - 1)
+    close = edges[:, None] + jnp.broadcast_to(offset, (len(segments.edges), per_jump))
+    left = jnp.asarray([segments.intercepts[k] + segments.slopes[k] * x for k, x in enumerate(segments.edges)])
+    right = jnp.asarray([segments.intercepts[k + 1] + segments.slopes[k + 1] * x for k, x in enumerate(segments.edges)])
+    middle, jump = (jnp.broadcast_to(value[:, None], close.shape) for value in ((left + right) / 2, right - left))
+    action = policy.act(key_close, close.reshape(-1, 1)).reshape(close.shape)
+
+    def miss(key, obs):
+        return jnp.abs(policy.act(key, obs) - segments(obs))[:, 0]
+
+    inside = jnp.linspace(-1.0, 1.0, config.num_inputs)[:, None]
+    away = jnp.min(jnp.abs(inside - jnp.broadcast_to(edges, (config.num_inputs, edges.size))), axis=1) > HALF_SPACING
+    beyond = jnp.linspace(1.0, REACH, config.num_inputs // 2)
+    return {
+        "gap_share": 100.0 * jnp.mean(jnp.abs(action - middle) < 0.4 * jnp.abs(jump)),
+        "error": jnp.sum(jnp.where(away, miss(key_all, inside), 0.0)) / jnp.sum(away),
+        "extrapolation_error": jnp.mean(miss(key_beyond, jnp.concatenate([-beyond, beyond])[:, None])),
+    } | heldout_nll(policy, heldout, mask)
+
+
+def demonstrations(key: PRNGKey, num: int, segments: Segments) -> Batch:
+    """``num`` rows without noise."""
+    obs = jax.random.uniform(key, (num, 1), minval=-1.0, maxval=1.0)
+    return Batch(obs, segments(obs))
+
+
+def _task(segments: Segments) -> Task:
+    return Task(
+        spec=_SPEC,
+        num_demonstrations=NUM_DEMONSTRATIONS,
+        evaluation=EvaluationConfig(num_inputs=200),
+        evaluate=functools.partial(evaluate, segments=segments),
+        demonstrations=functools.partial(demonstrations, segments=segments),
+        conditional=None,
+        modes=None,
+        primary="gap_share",
+    )
+
+
+def _jumps(num: int) -> Segments:
+    edges = tuple(2 * (k + 1) / (num + 1) - 1 for k in range(num))
+    return Segments(edges, tuple(0.5 * (-1) ** (k + 1) for k in range(num + 1)), (0.0,) * (num + 1))
+
+
+PIECEWISE = Segments((-0.4, 0.3), (0.8, -0.5, 0.2), (0.5, -0.5, 0.5))
+VARIANTS: dict[str, Task] = {
+    "step": _task(_jumps(1)),
+    **{f"jumps_{num}": _task(_jumps(num)) for num in (2, 4, 8, 16)},
+    "piecewise": _task(PIECEWISE),
+}
