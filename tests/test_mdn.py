@@ -6,9 +6,10 @@ import numpy as np
 import optax
 import pytest
 
+from ebgan_mdn_jax import mixture
 from ebgan_mdn_jax.methods import mdn
 from ebgan_mdn_jax.methods.generator import GeneratorConfig
-from ebgan_mdn_jax.types import Batch, Horizon, Spec
+from ebgan_mdn_jax.types import Batch, Horizon, InputError, Spec
 
 SPEC = Spec((-1.0,), (1.0,), (-1.0,), (1.0,))
 
@@ -42,3 +43,42 @@ def test_every_step_draws_its_own_latent():
     assert step(state) == step(state)
     assert step(state) != step(state._replace(step=state.step + 1))
     assert step(state) != step(state._replace(key=jax.random.key(1)))
+
+
+def test_sharpening_changes_what_is_drawn_and_its_density_but_not_training():
+    """Weights squared and normalised, scales cubed."""
+    settings = {"generator": GeneratorConfig(3, hidden=(8,))}
+    plain, sharp = (
+        mdn.make(mdn.Config(**settings, **changes), SPEC, Horizon(10, 1))
+        for changes in ({}, {"temperature": 0.5, "scale_exponent": 3.0})
+    )
+    obs = jnp.asarray([[0.3], [-0.7]])
+    state = plain.init(jax.random.key(0))
+    one, two = (jax.jit(method.mixture)(state.params, obs) for method in (plain, sharp))
+    weights = np.exp(np.asarray(one.log_weights, np.float64)) ** 2
+    np.testing.assert_allclose(np.exp(two.log_weights), weights / weights.sum(-1, keepdims=True), rtol=1e-5)
+    np.testing.assert_allclose(two.scales, np.asarray(one.scales, np.float64) ** 3, rtol=1e-5)
+    np.testing.assert_array_equal(two.means, one.means)
+    action = jnp.asarray([[0.1], [0.2]])
+    np.testing.assert_allclose(
+        jax.jit(sharp.log_prob)(state.params, obs, action), mixture.log_prob(two, action), rtol=1e-5
+    )
+    drawn = jax.jit(sharp.sample, static_argnums=3)(jax.random.key(1), state.params, obs, 7)
+    expected = mixture.sample(jax.random.split(jax.random.key(1))[1], two, 7)
+    np.testing.assert_allclose(drawn, expected, rtol=1e-4, atol=1e-6)
+    batch = Batch(obs, action)
+    losses = [jax.jit(method.step)(state, batch, method.hyper)[1].nll for method in (plain, sharp)]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"temperature": 0.0}, "method.temperature=0.0: needs a positive number"),
+        ({"scale_exponent": 2.0, "generator": GeneratorConfig(latent_dim=1)}, "set method.generator.latent_dim=0"),
+        ({"temperature": 2.0, "generator": GeneratorConfig(covariance="full")}, "a covariance other than full"),
+    ],
+)
+def test_sharpening_that_cannot_be_is_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        mdn.Config(**changes)

@@ -17,23 +17,37 @@ from ebgan_mdn_jax import collectives, losses
 from ebgan_mdn_jax import mixture as mixtures
 from ebgan_mdn_jax.methods import generator as generators
 from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, require_decay, step_decay
-from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require_choices
+from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_choices
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Program structure: the generator, epochs between decays, and how `sample` and `act` choose actions."""
+    """Program structure: the generator, epochs between decays, and how `sample` and `act` choose actions.
+
+    They do so from a mixture sharpened by ``temperature`` and ``scale_exponent`` (`mixture.sharpened`; IBC's MDN has 2 and 4 on images);
+    ``log_prob`` is of that.
+    """
 
     generator: generators.GeneratorConfig = generators.GeneratorConfig()
     decay_every: int = 0
     sample_by: generators.Draw = "sample"
     act_by: generators.Draw = "sample"
+    temperature: float = 1.0
+    scale_exponent: float = 1.0
 
-    INFERENCE = ("sample_by", "act_by")
+    INFERENCE = ("sample_by", "act_by", "temperature", "scale_exponent")
 
     def __post_init__(self):
         require_choices(self, "method")
         require_decay(self.decay_every)
+        for name in ("temperature", "scale_exponent"):
+            value = getattr(self, name)
+            require(value > 0, f"method.{name}={value}: needs a positive number")
+            require(
+                value == 1 or (self.generator.latent_dim == 0 and self.generator.covariance != "full"),
+                f"method.{name}={value} sharpens one mixture with scales: set method.generator.latent_dim=0 and a covariance other "
+                "than full, or leave it out",
+            )
 
 
 class Hyper(NamedTuple):
@@ -88,18 +102,27 @@ def make(
         params = Params(weights, scale_floor)
         return state._replace(params=params, opt_state=opt_state, step=state.step + 1), Info(nll, entropy)
 
+    def mixture(params, obs):
+        rows = generator.mixture(params.generator, obs, params.scale_floor)
+        if (config.temperature, config.scale_exponent) == (1, 1):
+            return rows
+        return mixtures.sharpened(rows, config.temperature, config.scale_exponent)
+
+    def draw(key, params, obs, num_samples, how):
+        if generator.mixture is None:
+            return generator.draw(key, params.generator, obs, num_samples, params.scale_floor, how)
+        key_draw = jax.random.split(key)[1]  # as of a generator with a latent, which takes the other
+        return generators.choose(key_draw, mixture(params, obs), num_samples, config.generator.family, how)
+
     def sample(key, params, obs, num_samples):
-        return generator.draw(key, params.generator, obs, num_samples, params.scale_floor, config.sample_by)
+        return draw(key, params, obs, num_samples, config.sample_by)
 
     def act(key, params, obs):
-        return generator.draw(key, params.generator, obs, 1, params.scale_floor, config.act_by)[0]
+        return draw(key, params, obs, 1, config.act_by)[0]
 
     def log_prob(params, obs, action):
-        return generator.log_prob(params.generator, obs, action, params.scale_floor)
+        return mixtures.log_prob(mixture(params, obs), action, config.generator.family)
 
-    def mixture(params, obs):
-        return generator.mixture(params.generator, obs, params.scale_floor)
-
-    exact = generator.log_prob is not None and config.sample_by == "sample"
-    mixture = mixture if generator.mixture else None
-    return Method(Hyper(), init, step, sample, act, None, log_prob if exact else None, mixture, ("nll",))
+    exact = generator.mixture is not None
+    density = log_prob if exact and config.sample_by == "sample" else None
+    return Method(Hyper(), init, step, sample, act, None, density, mixture if exact else None, ("nll",))
