@@ -147,11 +147,12 @@ def mode(mixture: Mixture | FullMixture, family: Family = "gaussian") -> Array:
     return _pick(best[None], mixture.means)[0]
 
 
-def sharpened(mixture: Mixture, temperature: float, scale_exponent: float) -> Mixture:
+def tempered(mixture: Mixture, temperature: float, scale_exponent: float) -> Mixture:
     """The mixture with weights to the power ``1 / temperature``, normalised again, and scales to the power ``scale_exponent``.
 
-    What IBC's MDN does when it acts (Florence et al. 2021, arXiv 2109.00137; its "variance exponent" is of the standard deviation). An
-    exponent above 1 shrinks scales below 1 and widens others, so it depends on the units of actions.
+    The second is what IBC's MDN does when it acts (Florence et al. 2021, arXiv 2109.00137; its "variance exponent" is of the standard
+    deviation): above 1 it shrinks scales below 1 and widens others, so it depends on the units of actions. IBC has a temperature too, but
+    the same in training, so that it acts with the weights as trained: a temperature of 1 here.
     """
     return mixture._replace(
         log_weights=jax.nn.log_softmax(mixture.log_weights / temperature, axis=-1),

@@ -25,7 +25,7 @@ from experiments.benchmarks import measure
 NUM_PAIRS, NUM_NEGATIVES = 20_000, 64
 CORRELATION = 0.9
 BOX = 5.0
-_STEP_SIZE, _NUM_STEPS = 0.01, 500  # of chains that arrive: from anywhere in the box to a law of deviation 0.44
+_STEP_SIZE, _NUM_STEPS = 0.01, 500  # of chains that arrive: from anywhere in the box to a law of a deviation near 0.45
 _ENERGIES = ("p(a|o) / p(a)", "p(a|o)")
 
 

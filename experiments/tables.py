@@ -27,7 +27,7 @@ METRICS = {
     "first_goal": (1, "% of episodes that visit the first goal"),
     "final_distance": (-1, "mean distance to the second goal at the end, in edges of the unit cube"),
     "gap_share": (-1, "% of actions close to a jump that lie in its middle 80 %"),
-    "error": (-1, "mean absolute error away from jumps, action units"),
+    "piece_error": (-1, "mean absolute error between jumps, action units"),
     "extrapolation_error": (-1, "the same beyond the training interval"),
     "success_square": (1, "the same over the whole square, targets out of reach included, in %"),
     "both_elbows": (1, "% of targets that S draws reach with either elbow, within tau"),

@@ -36,7 +36,7 @@ def test_pieces_in_numpy():
 def test_the_function_itself_makes_no_error(name):
     segments = TASKS[name].evaluate.keywords["segments"]
     metrics = score(name, segments)
-    assert metrics == {"gap_share": 0.0, "error": 0.0, "extrapolation_error": 0.0}
+    assert metrics == {"gap_share": 0.0, "piece_error": 0.0, "extrapolation_error": 0.0}
     assert TASKS[name].primary in metrics
 
 
@@ -48,7 +48,7 @@ def test_a_ramp_is_in_the_gap_as_far_as_it_is_steep(width):
     # Beyond 0.01 the ramp is off by 0.5 - |x| / width; 200 inputs over the box.
     x = np.linspace(-1, 1, 200)
     off = np.maximum(0.5 - np.abs(x) / width, 0)[np.abs(x) > 0.01]
-    assert float(metrics["error"]) == pytest.approx(off.mean(), abs=1e-4)
+    assert float(metrics["piece_error"]) == pytest.approx(off.mean(), abs=1e-4)
     assert float(metrics["extrapolation_error"]) == 0.0
 
 

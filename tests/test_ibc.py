@@ -97,8 +97,13 @@ def test_values_that_cannot_work_are_refused(field):
         ibc.Config(num_iterations=-1)
     with pytest.raises(InputError, match="method.langevin_share=1.5: needs a share from 0 to 1"):
         ibc.Config(langevin_share=1.5)
-    with pytest.raises(InputError, match="come to 12 of 8 negatives: lower one of them"):
+    with pytest.raises(InputError, match="= 1.5: shares of the negatives, at most 1 together"):
         ibc.Config(num_negatives=8, data_share=0.5, marginal_share=1.0)
+    with pytest.raises(InputError, match="method.data_share=0.1 of method.num_negatives=8 is none"):
+        ibc.Config(num_negatives=8, data_share=0.1)
+    with pytest.raises(InputError, match="set method.marginal_loss=contrastive_divergence"):
+        ibc.Config(num_negatives=8, marginal_share=0.125)
+    assert ibc.Config(num_negatives=7, langevin_share=0.5, data_share=0.5).counts == (3, 0, 3, 0)
     with pytest.raises(InputError, match="importance_nll needs negatives of known density: set method.langevin_share"):
         ibc.Config(loss="importance_nll", data_share=0.5)
     with pytest.raises(InputError, match="set method.langevin.noise=langevin"):
@@ -216,7 +221,7 @@ def test_temperature_divides_the_energies():
     np.testing.assert_allclose(warm.energy_loss, cool.energy_loss, rtol=1e-5)
 
 
-def test_chains_of_a_split_batch_are_those_of_the_whole():
+def test_negatives_of_a_split_batch_are_those_of_the_whole():
     """``vmap(axis_name=...)`` stands in for two devices with half of the rows each."""
     shares = {"langevin_share": 0.25, "derivative_free_share": 0.25, "data_share": 0.25, "marginal_share": 0.25}
     config = ibc.Config(energy_hidden=(8,), num_negatives=8, **shares, gradient_penalty="2")
@@ -244,7 +249,7 @@ def mean_energy_of_negatives(batch, slope=2.0, **fields):
     return info.negative_energy, jax.random.fold_in(state.key, 0), method.hyper
 
 
-def test_negatives_of_every_kind_are_those_of_their_sampler():
+def test_searched_and_data_negatives_are_those_of_their_sampler():
     """Half of them, worked out from the same keys, beside two uniform ones."""
     rng = np.random.default_rng(0)
     batch = Batch(jnp.zeros((3, 1)), jnp.asarray(rng.uniform(-1, 1, (3, 1)), jnp.float32))
@@ -273,7 +278,7 @@ def test_marginal_sampler_learns_the_density_of_actions():
     action = jnp.asarray(np.random.default_rng(0).normal(0.5, 0.2, (64, 1)), jnp.float32)
 
     def draw(state, key):
-        return sampler.draw(jax.random.split(key, 64), chain, state, 4)
+        return sampler.draw(jax.random.split(key, 64), chain, state, 4)[0]
 
     def step(index, state):
         draws = draw(state, jax.random.fold_in(jax.random.key(0), index))
@@ -294,6 +299,8 @@ def test_marginal_negatives_know_nothing_of_observations():
     chex.assert_trees_all_equal(one.extra, two.extra)
     assert info.negative_distance == other.negative_distance and info.marginal_loss == other.marginal_loss
     assert info.negative_energy != other.negative_energy
+    assert info.clip_share > 0.1  # the textbook's noise under IBC's clip
+    assert "marginal_loss" in method.losses and "marginal_loss" not in make().losses
 
 
 def test_marginal_step_is_that_of_maximum_entropy_on_draws_held_constant():

@@ -45,7 +45,7 @@ def test_every_step_draws_its_own_latent():
     assert step(state) != step(state._replace(key=jax.random.key(1)))
 
 
-def test_sharpening_changes_what_is_drawn_and_its_density_but_not_training():
+def test_tempering_changes_what_is_drawn_and_its_density_but_not_training():
     """Weights squared and normalised, scales cubed."""
     settings = {"generator": GeneratorConfig(3, hidden=(8,))}
     plain, sharp = (
@@ -76,9 +76,9 @@ def test_sharpening_changes_what_is_drawn_and_its_density_but_not_training():
     [
         ({"temperature": 0.0}, "method.temperature=0.0: needs a positive number"),
         ({"scale_exponent": 2.0, "generator": GeneratorConfig(latent_dim=1)}, "set method.generator.latent_dim=0"),
-        ({"temperature": 2.0, "generator": GeneratorConfig(covariance="full")}, "a covariance other than full"),
+        ({"scale_exponent": 2.0, "generator": GeneratorConfig(covariance="full")}, "a covariance other than full"),
     ],
 )
-def test_sharpening_that_cannot_be_is_refused(changes, message):
+def test_tempering_that_cannot_be_is_refused(changes, message):
     with pytest.raises(InputError, match=message):
         mdn.Config(**changes)

@@ -23,7 +23,8 @@ Where else we differ from it and its code:
     training for which ``w = 0``.
   * the paper throws the energy away after training; `energy_guided` says how ``sample_by``, ``act_by`` and ``reweight`` use it.
   * ``correct_proposal`` takes the proposal out of the logits in training, so that ``exp(-E)`` estimates the density itself (ranking NCE,
-    Singh et al. 2023). ``critic="importance_nll"`` then trains the energy by its likelihood, with the normaliser estimated from them.
+    Singh et al. 2023). ``critic="importance_nll"`` then trains the energy by its likelihood, with the normaliser estimated from
+    negatives and draws.
   * negatives may be other rows' actions ("data"), or half of each ("mixed"); ``negatives_box`` widens or narrows the box of uniform ones.
   * ``critic="binary"`` trains the energy as the logit of a discriminator between data and draws, without negatives: a GAN's.
 """
@@ -118,15 +119,16 @@ class Config:
             self.candidates == "mixture" or self.generator.latent_dim == 0,
             "method.candidates=component needs one mixture per observation: use method.generator.latent_dim=0",
         )
+        leave = "critic=info_nce and method." if self.critic == "importance_nll" else ""
         for name, used, instead in (
-            ("correct_proposal=True", self.correct_proposal, "correct_proposal=False"),
+            ("correct_proposal=True", self.correct_proposal, f"{leave}correct_proposal=False"),
             ("reweight=True", self.reweight, "reweight=False"),
             (f"sample_by={self.sample_by}", self.sample_by in ("resample", "densest"), "sample_by=rerank"),
             (f"act_by={self.act_by}", self.act_by in ("resample", "densest"), "act_by=rerank"),
         ):
             require(
                 proposal_known or not used,
-                f"method.{name} needs the proposal's density: use method.critic=info_nce, method.negatives=uniform, "
+                f"method.{name} needs the proposal's density: use a critic other than binary, method.negatives=uniform, "
                 f"method.alpha_form=weight, method.generator.latent_dim=0, or set method.{instead}",
             )
 
@@ -182,7 +184,7 @@ class Info(NamedTuple):
 class Losses(NamedTuple):
     """The terms that are minimised; each returns ``(scalar, aux)`` and takes the parameters it trains first."""
 
-    energy: Callable  # (energy, generator, batch, key, alpha, scale_floor, axis_name) -> InfoNCE
+    energy: Callable  # (energy, generator, batch, key, alpha, scale_floor, axis_name) -> mean loss
     generator_energy: (
         Callable  # (generator, energy, batch, key, scale_floor, entropy_weight, axis_name) -> E + h log q of draws
     )

@@ -7,8 +7,9 @@ An energy trained by InfoNCE with N negatives, drawn anew for every row and step
 With uniform negatives ``exp(-E)`` estimates the conditional density in the box up to a factor. Shares of each row's negatives may be other
 things: ``langevin_share`` (1 in IBC's Langevin configurations) descends the energy by `samplers.langevin` from where it was drawn,
 ``derivative_free_share`` is the population of a derivative-free search, ``data_share`` are other rows' actions, and ``marginal_share``
-draws of a second energy, of actions alone, that is trained beside this one (Ta et al.'s marginal action sampler: `marginal`). A gradient
-penalty (`losses.gradient_penalty`, their section B.3.1) at all negatives and the demonstrated action keeps it smooth enough to be
+draws of a second energy, of actions alone, that is trained beside this one (Ta et al.'s marginal action sampler: `marginal`). With data or
+marginal negatives ``exp(-E)`` estimates ``p(a|o) / p(a)`` instead, and what follows from it prefers actions that are rare elsewhere. A
+gradient penalty (`losses.gradient_penalty`, their section B.3.1) at all negatives and the demonstrated action keeps it smooth enough to be
 descended. ``loss`` may be contrastive divergence or Ta et al.'s maximum entropy instead (arXiv 2207.05824; `losses`), which are estimates
 of the likelihood's gradient where the negatives are draws of ``exp(-E)``, or with uniform negatives the likelihood itself, its normaliser
 estimated from them ("importance_nll"); ``temperature`` divides the energies of InfoNCE.
@@ -70,8 +71,9 @@ class LangevinConfig:
 class Config:
     """Program structure.
 
-    ``energy_residual``: see `networks.MLP`. ``num_negatives`` is N; what the shares leave of it is uniform. ``search_iterations`` is of
-    negatives by derivative-free search. The chain of `LangevinConfig` is that of marginal draws too, with the textbook's noise.
+    ``energy_residual``: see `networks.MLP`. ``num_negatives`` is N; what the shares, rounded down, leave of it is uniform. Negatives by
+    derivative-free search are a population of just as many, after ``search_iterations``. The chain of `LangevinConfig` is that of marginal
+    draws too, but with the textbook's noise where it has IBC's, of which ``delta_clip`` then cuts a good part at the default step sizes.
     ``gradient_penalty`` is the norm of `losses.gradient_penalty`. From ``sample_by`` on it is about the search for actions, of which
     ``num_iterations`` belong to the derivative-free one and ``second_pass`` to Langevin's.
     """
@@ -110,13 +112,22 @@ class Config:
         for name in names:
             share = getattr(self, name)
             require(0 <= share <= 1, f"method.{name}={share}: needs a share from 0 to 1")
+            require(
+                share == 0 or int(share * self.num_negatives + 1e-6) >= 1,
+                f"method.{name}={share} of method.num_negatives={self.num_negatives} is none: raise one of them",
+            )
+        shares = [getattr(self, name) for name in names]
         require(
-            sum(self.counts) <= self.num_negatives,
-            f"method.{'+'.join(names)} come to {sum(self.counts)} of {self.num_negatives} negatives: lower one of them",
+            sum(shares) <= 1 + 1e-6,
+            f"method.{' + method.'.join(names)} = {sum(shares):g}: shares of the negatives, at most 1 together",
         )
-
         require(
-            self.loss != "importance_nll" or sum(self.counts) == 0,
+            self.counts[-1] != 1 or self.marginal_loss != "max_entropy",
+            f"method.marginal_share={self.marginal_share} is one of {self.num_negatives} negatives, of which max_entropy has no variance: "
+            "raise it or set method.marginal_loss=contrastive_divergence",
+        )
+        require(
+            self.loss != "importance_nll" or sum(shares) == 0,
             f"method.loss=importance_nll needs negatives of known density: set method.{', method.'.join(names)} to 0",
         )
 
@@ -124,7 +135,7 @@ class Config:
     def counts(self) -> tuple[int, int, int, int]:
         """How many of the N negatives each share is, in the order of the fields; the rest is uniform."""
         shares = self.langevin_share, self.derivative_free_share, self.data_share, self.marginal_share
-        return tuple(round(share * self.num_negatives) for share in shares)
+        return tuple(int(share * self.num_negatives + 1e-6) for share in shares)
 
 
 class Hyper(NamedTuple):
@@ -165,7 +176,8 @@ class Info(NamedTuple):
     """Logged means over rows.
 
     ``negative_distance``: from the negatives to the demonstrated action, in half extents. ``acceptance`` and ``clip_share`` (see
-    `samplers.base.SamplerInfo`) are of the chains of this step, 1 and 0 without any; ``marginal_loss`` is 0 without a marginal sampler.
+    `samplers.base.SamplerInfo`) are of the chains of this step, also those of the marginal sampler, 1 and 0 without any;
+    ``marginal_loss`` is 0 without a marginal sampler.
     """
 
     energy_loss: Array
@@ -185,7 +197,7 @@ def make(
     network = networks.EnergyMLP(config.energy_hidden, config.energy_init, config.energy_residual)
     units = unit_box(spec)
     num_chains, num_searched, num_data, num_marginal = config.counts
-    sampler = marginals.make(
+    marginal_sampler = marginals.make(
         config.marginal_hidden, config.energy_init, config.marginal_loss, spec.action_dim, optimizer
     )
 
@@ -193,7 +205,7 @@ def make(
         key_init, key_state = base_keys(key)
         weights = network.init(key_init, jnp.zeros((1, spec.obs_dim)), jnp.zeros((1, spec.action_dim)))
         hyper = Hyper(*(jnp.asarray(value, float) for value in Hyper()))
-        extra = sampler.init(jax.random.fold_in(key_init, _MARGINAL)) if num_marginal else ()
+        extra = marginal_sampler.init(jax.random.fold_in(key_init, _MARGINAL)) if num_marginal else ()
         return TrainState(Params(weights, hyper), optimizer.init(weights), extra, jnp.zeros((), jnp.int32), key_state)
 
     def contrast(positive, negative, temperature):
@@ -235,7 +247,7 @@ def make(
         return derivative_free.search(key, functools.partial(network.apply, weights), row, *bounds, *sizes)
 
     def draw_negatives(key, state, batch, hyper, axis_name):
-        """Negatives ``[N, B, Da]``, the marginal sampler's ones last, and acceptance and clip share of the chains."""
+        """Negatives ``[N, B, Da]``, those of the marginal sampler in half extents of the box, acceptance and clip share of chains."""
         weights, sizes = state.params.energy, (hyper.step_size, hyper.last_step_size)
         num_uniform = config.num_negatives - num_searched - num_data - num_marginal
         drawn = negatives.draw(key, batch.action, spec, num_uniform, num_data, axis_name)
@@ -243,12 +255,12 @@ def make(
         def keys_for(purpose):
             return collectives.row_keys(jax.random.fold_in(key, purpose), batch.obs.shape[0], axis_name)
 
-        acceptance, clip_share = jnp.ones((), drawn.dtype), jnp.zeros((), drawn.dtype)
+        infos, draws = [], None
         if num_chains:
             starts, others = drawn[:num_chains], drawn[num_chains:]
-            ends, _, infos = run_chains(keys_for(_CHAINS), weights, batch.obs, starts, hyper, sizes, hyper.noise_scale)
+            ends, _, info = run_chains(keys_for(_CHAINS), weights, batch.obs, starts, hyper, sizes, hyper.noise_scale)
             drawn = jnp.concatenate([ends, others])
-            acceptance, clip_share = jnp.mean(infos.acceptance), jnp.mean(infos.clip_share)
+            infos.append(info)
         if num_searched:
             found = jax.vmap(
                 lambda key, row: search_box(key, weights, row, hyper, num_searched, config.search_iterations).action
@@ -256,19 +268,22 @@ def make(
             drawn = jnp.concatenate([drawn, jnp.moveaxis(found, 0, 1)])
         if num_marginal:
             noise = "langevin" if config.langevin.noise == "ibc" else config.langevin.noise
-            draws = sampler.draw(keys_for(_MARGINAL), make_chain(hyper, sizes, noise, 1.0), state.extra, num_marginal)
+            chain = make_chain(hyper, sizes, noise, 1.0)
+            draws, info = marginal_sampler.draw(keys_for(_MARGINAL), chain, state.extra, num_marginal)
             drawn = jnp.concatenate([drawn, units.action_to_data(draws)])
-        return drawn, acceptance, clip_share
+            infos.append(info)
+        acceptance = jnp.mean(jnp.stack([info.acceptance for info in infos])) if infos else jnp.ones(())
+        clip_share = jnp.mean(jnp.stack([info.clip_share for info in infos])) if infos else jnp.zeros(())
+        return drawn, draws, acceptance, clip_share
 
     def step(state, batch, hyper, axis_name=None):
         key = jax.random.fold_in(state.key, state.step)
         hyper = Hyper(*(jnp.asarray(value, batch.action.dtype) for value in hyper))
         rate = hyper.learning_rate * step_decay(state.step, horizon, hyper.learning_rate_decay, config.decay_every)
-        drawn, acceptance, clip_share = draw_negatives(key, state, batch, hyper, axis_name)
+        drawn, draws, acceptance, clip_share = draw_negatives(key, state, batch, hyper, axis_name)
         extra, marginal_loss = state.extra, jnp.zeros(())
         if num_marginal:
-            draws = units.action(drawn[-num_marginal:])
-            extra, marginal_loss = sampler.step(extra, units.action(batch.action), draws, rate, axis_name)
+            extra, marginal_loss = marginal_sampler.step(extra, units.action(batch.action), draws, rate, axis_name)
         actions = jnp.concatenate([batch.action[None], drawn])
         distance = jnp.linalg.norm(units.action(drawn) - units.action(batch.action)[None], axis=-1)
 
@@ -330,7 +345,8 @@ def make(
     def act(key, params, obs):
         return draw(key, params, obs, 1, config.act_by)[0]
 
-    return Method(Hyper(), init, step, sample, act, energy, None, None, ("energy_loss",))
+    lowered = ("energy_loss", "marginal_loss") if num_marginal else ("energy_loss",)
+    return Method(Hyper(), init, step, sample, act, energy, None, None, lowered)
 
 
 def _schedule(config: LangevinConfig, power: Array, first: Array, last: Array) -> Array:

@@ -24,8 +24,8 @@ from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_c
 class Config:
     """Program structure: the generator, epochs between decays, and how `sample` and `act` choose actions.
 
-    They do so from a mixture sharpened by ``temperature`` and ``scale_exponent`` (`mixture.sharpened`; IBC's MDN has 2 and 4 on images);
-    ``log_prob`` is of that.
+    They do so from the mixture that ``temperature`` and ``scale_exponent`` make of the trained one (`mixture.tempered`; IBC's MDN has an
+    exponent of 4 on images); ``log_prob`` is of that.
     """
 
     generator: generators.GeneratorConfig = generators.GeneratorConfig()
@@ -44,10 +44,13 @@ class Config:
             value = getattr(self, name)
             require(value > 0, f"method.{name}={value}: needs a positive number")
             require(
-                value == 1 or (self.generator.latent_dim == 0 and self.generator.covariance != "full"),
-                f"method.{name}={value} sharpens one mixture with scales: set method.generator.latent_dim=0 and a covariance other "
-                "than full, or leave it out",
+                value == 1 or self.generator.latent_dim == 0,
+                f"method.{name}={value} needs one mixture per observation: set method.generator.latent_dim=0, or leave it out",
             )
+        require(
+            self.scale_exponent == 1 or self.generator.covariance != "full",
+            f"method.scale_exponent={self.scale_exponent} needs scales: take a covariance other than full, or leave it out",
+        )
 
 
 class Hyper(NamedTuple):
@@ -106,7 +109,7 @@ def make(
         rows = generator.mixture(params.generator, obs, params.scale_floor)
         if (config.temperature, config.scale_exponent) == (1, 1):
             return rows
-        return mixtures.sharpened(rows, config.temperature, config.scale_exponent)
+        return mixtures.tempered(rows, config.temperature, config.scale_exponent)
 
     def draw(key, params, obs, num_samples, how):
         if generator.mixture is None:

@@ -12,8 +12,8 @@ def draw(
 ) -> Array:
     """Negatives ``[num_uniform + num_data, B, Da]`` for the local rows ``action [B, Da]``, independent for every row.
 
-    The first ones are uniform in the box of ``spec``; the others are actions of other rows of the global batch, that is draws from the
-    marginal p(action), which makes InfoNCE a bound on mutual information.
+    The first ones are uniform in the box of ``spec``; the others are actions of other rows of the global batch, with replacement: draws
+    from the marginal p(action), but for repetitions, of which there are many where the batch has few rows.
 
     Raises:
       InputError: if other rows are asked for and there are none.

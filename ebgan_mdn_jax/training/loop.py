@@ -45,14 +45,14 @@ def take_batch(data: Batch, fold: Array, order: Array, step: Array, size: int) -
 def guarded_step(
     method: Method, state: MemberState, batch: Batch, hyper: PyTree, axis_name: str | None = None
 ) -> tuple[MemberState, PyTree, Array]:
-    """One step, unless the member is frozen or the step would make a loss or a parameter non-finite, which freezes it.
+    """One step, unless the member is frozen or the step would make a loss or a trained weight non-finite, which freezes it.
 
     An optimiser state that overflows while its updates stay finite (squares of gradients above 1e19) is not noticed.
     Returns the state, the method's Info, and whether the step was taken.
     """
     after, info = method.step(state.train, batch, hyper, axis_name)
     losses = [getattr(info, name) for name in method.losses]
-    leaves = jax.tree.leaves(after.params)
+    leaves = jax.tree.leaves((after.params, after.extra))
     sound = jnp.stack([jnp.isfinite(loss) for loss in losses] + [_all_finite(leaves)])
     healthy = state.failed_at < 0
     taken = healthy & jnp.all(sound)

@@ -29,6 +29,6 @@ RUNS = tuple(
             "method.generator.hidden=(64,64,64)",
             "method.act_by=mode",
         ),
-        run_spec(task, "nearest_neighbour", 16, _REDRAW, "train.steps=4", "method.num_neighbours=1"),
+        run_spec(task, "nearest_neighbour", 16, _REDRAW, "method.num_neighbours=1"),
     )
 )
