@@ -183,6 +183,16 @@ def test_a_frozen_member_stays_frozen():
     assert (int(states.failed_at[0]), int(states.cause[0]), float(states.train.params.total[0])) == (3, 0, 3.0)
 
 
+def test_what_only_training_needs_freezes_a_member_too():
+    """Where losses and parameters stay finite: it would be in the next checkpoint."""
+    method = _regression()
+    state = method.init(jax.random.key(0))._replace(extra=jnp.ones(()))
+    state = members.MemberState(state, jnp.asarray(-1, jnp.int32), jnp.asarray(-1, jnp.int32))
+    broken = method._replace(step=lambda state, *of: (state._replace(extra=state.extra / 0), _Count(jnp.ones(()))))
+    after, _, taken = loop.guarded_step(broken, state, numbered(8), method.hyper)
+    assert not taken and after.train.extra == 1.0 and members.causes(method)[after.cause] == "parameters"
+
+
 def test_what_froze_a_member_is_told():
     method = _regression()
     assert members.causes(method) == ("total", "parameters")
