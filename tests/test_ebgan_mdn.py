@@ -170,6 +170,13 @@ def test_every_draw_counts_in_the_denominator():
     assert float(loss) == pytest.approx(np.mean(-np.log(factors[0] / factors.sum(0))), rel=1e-5)
 
 
+def test_likelihood_of_the_energy_needs_the_proposal():
+    with pytest.raises(InputError, match="set method.correct_proposal=True"):
+        ebgan_mdn.Config(critic="importance_nll")
+    with pytest.raises(InputError, match="set method.critic=info_nce and method.correct_proposal=False"):
+        ebgan_mdn.Config(critic="importance_nll", correct_proposal=True, negatives="data", reweight=False)
+
+
 def test_binary_critic_sees_data_and_draws_alone():
     actions = seen_by_energy(critic="binary", num_generated=3)
     assert actions.shape[0] == 1 + 3

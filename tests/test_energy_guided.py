@@ -143,5 +143,3 @@ def test_a_proposal_without_density_is_refused(needs_proposal, unknown):
     with pytest.raises(InputError, match="needs the proposal's density") as error:
         ebgan_mdn.Config(**{"reweight": False} | needs_proposal, **unknown)
     assert "\n" not in str(error.value)
-    with pytest.raises(InputError, match="set method.correct_proposal=True"):
-        ebgan_mdn.Config(critic="importance_nll")

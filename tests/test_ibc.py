@@ -103,7 +103,7 @@ def test_values_that_cannot_work_are_refused(field):
         ibc.Config(num_negatives=8, data_share=0.1)
     with pytest.raises(InputError, match="set method.marginal_loss=contrastive_divergence"):
         ibc.Config(num_negatives=8, marginal_share=0.125)
-    assert ibc.Config(num_negatives=7, langevin_share=0.5, data_share=0.5).counts == (3, 0, 3, 0)
+    assert ibc.Config(num_negatives=7, langevin_share=0.5, data_share=0.5).negative_counts == (3, 0, 3, 0)
     with pytest.raises(InputError, match="importance_nll needs negatives of known density: set method.langevin_share"):
         ibc.Config(loss="importance_nll", data_share=0.5)
     with pytest.raises(InputError, match="set method.langevin.noise=langevin"):

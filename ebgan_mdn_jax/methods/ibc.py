@@ -122,7 +122,7 @@ class Config:
             f"method.{' + method.'.join(names)} = {sum(shares):g}: shares of the negatives, at most 1 together",
         )
         require(
-            self.counts[-1] != 1 or self.marginal_loss != "max_entropy",
+            self.negative_counts[-1] != 1 or self.marginal_loss != "max_entropy",
             f"method.marginal_share={self.marginal_share} is one of {self.num_negatives} negatives, of which max_entropy has no variance: "
             "raise it or set method.marginal_loss=contrastive_divergence",
         )
@@ -132,7 +132,7 @@ class Config:
         )
 
     @property
-    def counts(self) -> tuple[int, int, int, int]:
+    def negative_counts(self) -> tuple[int, int, int, int]:
         """How many of the N negatives each share is, in the order of the fields; the rest is uniform."""
         shares = self.langevin_share, self.derivative_free_share, self.data_share, self.marginal_share
         return tuple(int(share * self.num_negatives + 1e-6) for share in shares)
@@ -196,7 +196,7 @@ def make(
     """Build the method; it has an energy and no density."""
     network = networks.EnergyMLP(config.energy_hidden, config.energy_init, config.energy_residual)
     units = unit_box(spec)
-    num_chains, num_searched, num_data, num_marginal = config.counts
+    num_chains, num_searched, num_data, num_marginal = config.negative_counts
     marginal_sampler = marginals.make(
         config.marginal_hidden, config.energy_init, config.marginal_loss, spec.action_dim, optimizer
     )
@@ -247,7 +247,7 @@ def make(
         return derivative_free.search(key, functools.partial(network.apply, weights), row, *bounds, *sizes)
 
     def draw_negatives(key, state, batch, hyper, axis_name):
-        """Negatives ``[N, B, Da]``, those of the marginal sampler in half extents of the box, acceptance and clip share of chains."""
+        """Negatives ``[N, B, Da]``; of them the marginal sampler's, in half extents of the box; acceptance and clip share of all chains."""
         weights, sizes = state.params.energy, (hyper.step_size, hyper.last_step_size)
         num_uniform = config.num_negatives - num_searched - num_data - num_marginal
         drawn = negatives.draw(key, batch.action, spec, num_uniform, num_data, axis_name)

@@ -46,7 +46,6 @@ def make(
 ) -> MarginalSampler:
     """Build the sampler; its chains are those of the `samplers.base.Sampler` given to ``draw``."""
     network = networks.EnergyMLP(hidden, init_name)
-
     loss_of = {"max_entropy": losses.max_entropy, "contrastive_divergence": losses.contrastive_divergence}[loss]
 
     def energy(weights, action):
