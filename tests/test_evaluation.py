@@ -53,6 +53,24 @@ def test_nearest_mode_distance_by_hand():
     assert float(coverage.nearest_mode_distance(distance)) == pytest.approx(expected, rel=1e-5)
 
 
+def test_mode_shares_by_hand():
+    distance = coverage.distances(SAMPLES, MODES, MASK)
+    np.testing.assert_allclose(coverage.mode_shares(distance), [[2 / 3, 1.0], [1 / 3, 0.0]], rtol=1e-6)
+    weight = jnp.asarray([[0.5, 0.2], [0.3, 0.3], [0.2, 0.5]])
+    np.testing.assert_allclose(coverage.mode_shares(distance, weight), [[0.7, 1.0], [0.3, 0.0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shares", "expected"), [((0.69, 0.59, 1.0), 50), ((0.71, 0.61, 1.0), 0), ((0.31, 0.41, 0), 50)]
+)
+def test_balanced_is_within_40_percent_of_the_true_shares(shares, expected):
+    """Two equal modes: 30 to 70 %; true shares of 0.9 and 0.1: 0.06 to 0.14; a single mode does not count."""
+    first = jnp.asarray(shares)
+    true = jnp.asarray([[0.5, 0.9, 1.0], [0.5, 0.1, 0.0]])
+    mask = jnp.asarray([[True, True, True], [True, True, False]])
+    assert float(coverage.balanced(jnp.stack([first, 1 - first]), true, mask)) == expected
+
+
 def test_coverage_refuses_other_ranks():
     for samples, modes, mask in (
         ((3, 2), (2, 2, 1), (2, 2)),

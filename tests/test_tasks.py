@@ -139,9 +139,9 @@ def test_demonstrations_and_samples_follow_the_density(name):
         assert scipy.stats.kstest(draws[:, i, 0], at).pvalue > FALSE_FAIL
 
 
-@pytest.mark.parametrize("name", [n for n in DENSE if n != "inverse_sine"])
+@pytest.mark.parametrize("name", [n for n in DENSE if n not in ("inverse_sine", "disjoint_sets")])
 def test_modes_are_local_maxima_of_the_density(name):
-    """Where they are well apart from each other; the inverse sine's density is flat."""
+    """Where they are well apart from each other; the inverse sine's density is flat, and that of disjoint sets."""
     task, obs = TASKS[name], some_obs(name)
     modes, mask = task.modes(obs)
     assert modes.shape[1:] == (obs.shape[0], task.spec.action_dim) and mask.shape == modes.shape[:2]
@@ -166,6 +166,8 @@ def test_modes_are_local_maxima_of_the_density(name):
         ("lines", lambda c: [-c, 0 * c, c]),
         ("circle", lambda c: [-np.sqrt(1 - c**2), np.sqrt(1 - c**2)]),
         ("parabola", lambda c: [-(c**2), c**2]),
+        ("split_circle", lambda c: [-0.2 - 0.8 * np.sqrt(1 - c**2), 0.2 + 0.8 * np.sqrt(1 - c**2)]),
+        ("disjoint_sets", lambda c: [0.2 * c - 0.5, 0.2 * c + 0.5]),
     ],
 )
 def test_modes_satisfy_their_equation(name, expected):
@@ -173,6 +175,25 @@ def test_modes_satisfy_their_equation(name, expected):
     modes, mask = TASKS[name].modes(jnp.asarray(c, jnp.float32)[:, None])
     np.testing.assert_allclose(modes[..., 0], expected(c), atol=2e-4)
     assert np.all(mask)
+
+
+def test_hysteresis_has_one_branch_at_each_end_and_both_between():
+    obs = jnp.asarray([[-0.9], [-0.41], [-0.39], [0.39], [0.41], [0.9]])
+    modes, mask = TASKS["hysteresis"].modes(obs)
+    np.testing.assert_allclose(modes[:, 0, 0], [-0.78, 0.42], atol=1e-6)
+    np.testing.assert_array_equal(mask, [[True] * 4 + [False] * 2, [False] * 2 + [True] * 4])
+    batch = demonstrations("hysteresis", 200)
+    upper = batch.action[:, 0] > 0
+    assert not np.any(upper & (batch.obs[:, 0] < -0.4)) and np.all(upper[batch.obs[:, 0] > 0.4])
+    both = np.abs(batch.obs[:, 0]) < 0.4
+    assert 0.25 < upper[both].mean() < 0.75  # of 80 or so; half of them would be 0.5
+
+
+def test_disjoint_sets_are_two_intervals_and_nothing_between():
+    obs = jnp.full((7, 1), 0.5)  # centres -0.4 and 0.6
+    action = jnp.asarray([-0.66, -0.64, -0.16, -0.14, 0.34, 0.36, 0.84])[:, None]
+    density = np.exp(TASKS["disjoint_sets"].conditional.log_prob(obs, action))
+    np.testing.assert_allclose(density, [0, 1, 1, 0, 0, 1, 1], atol=1e-6)
 
 
 def test_shapes_take_their_parameters():
@@ -312,6 +333,18 @@ def test_the_truth_is_at_no_distance_from_itself(name):
         np.testing.assert_allclose(
             metrics["heldout_nll"][0], -task.conditional.log_prob(heldout_obs, heldout_action)[0], rtol=1e-4
         )
+
+
+@pytest.mark.parametrize("name", ["hyperbola", "split_circle", "hysteresis", "disjoint_sets"])
+def test_only_a_policy_that_takes_every_branch_is_balanced(name):
+    truth = TASKS[name].conditional
+    config = {"num_inputs": 20, "num_draws": 300, "num_quadrature": 500}
+
+    def lower(key, obs, num):
+        return jnp.broadcast_to(TASKS[name].modes(obs)[0][0], (num, *obs.shape))
+
+    assert float(evaluate(name, truth, **config)["balanced"][0]) > 99.9
+    assert float(evaluate(name, Conditional(lower, None), **config)["balanced"][0]) == 0.0
 
 
 def test_kl_of_a_shifted_or_wider_policy_is_the_closed_form():

@@ -45,6 +45,22 @@ def nearest_mode_distance(distance: Array) -> Array:
     return jnp.mean(jnp.min(distance, axis=1))
 
 
+def mode_shares(distance: Array, weight: Array | None = None) -> Array:
+    """Shares ``[M, B]`` of the samples, of equal ``weight`` or those given ``[N, B]``, that have each mode as their nearest."""
+    nearest = jnp.argmin(distance, axis=1)
+    weight = jnp.full(nearest.shape, 1.0 / nearest.shape[0]) if weight is None else weight
+    is_mode = nearest[None] == jnp.arange(distance.shape[1])[:, None, None]
+    return jnp.sum(jnp.where(is_mode, weight[None], 0.0), axis=1)
+
+
+def balanced(shares: Array, true_shares: Array, mask: Array, tolerance: float = 0.4) -> Array:
+    """Percentage of observations with several modes at which all ``shares [M, B]`` are within ``tolerance`` times the true ones of them."""
+    chex.assert_equal_shape([shares, true_shares, mask])
+    right = jnp.all((jnp.abs(shares - true_shares) <= tolerance * true_shares) | ~mask, axis=0)
+    several = jnp.sum(mask, axis=0) > 1
+    return 100.0 * jnp.sum(right & several) / jnp.sum(several)
+
+
 def downhill_to_mode(slope: Array, actions: Array, modes: Array, mask: Array, least_distance: float) -> Array:
     """Percentage of ``actions [Q, B, Da]`` off the modes at which ``-slope [Q, B, Da]``, of an energy, points to the nearest mode.
 

@@ -1,7 +1,8 @@
 """Multi-valued functions: several right actions for one observation, with the exact conditional density.
 
 The tasks of EBGAN-MDN's "2D geometric" benchmark and its 49-Gaussian grid (Li et al. 2025, arXiv 2510.07562), and the inverse sine of
-Bishop (1994). Where nothing else is said, ``c ~ U(-1, 1)`` and ``a = mode(c) + N(0, 0.02^2)`` with the mode drawn uniformly.
+Bishop (1994); and function fits as in Florence et al. (2021, arXiv 2109.00137, figures 2c and 3), who give no formulas: those are ours.
+Where nothing else is said, ``c ~ U(-1, 1)`` and ``a = mode(c) + N(0, 0.02^2)`` with the mode drawn uniformly.
 
 The inverse sine differs from the authors' code in one point: its condition is rescaled by the exact range of the forward function, not by
 the smallest and largest of the 500 drawn, so that the conditional is known exactly. It is judged where a noise-free solution exists.
@@ -22,6 +23,8 @@ from ebgan_mdn_jax.types import Array, Batch, PRNGKey, Spec
 NOISE = 0.02
 GRID_NOISE = 0.03**0.5
 SINE_NOISE = 0.1
+LABEL_NOISE = 0.25
+SET_HALF_WIDTH = 0.25
 # The forward function y + sin(2 pi y) / 2 of y in [-1, 1] turns where 1 + pi cos(2 pi y) = 0, and its noisy range is [-1.1, 1.1].
 _TURN = math.acos(-1 / math.pi) / (2 * math.pi)
 SINE_TURNS = (_TURN - 1, -_TURN, _TURN, 1 - _TURN)
@@ -57,6 +60,27 @@ def gaussian_grid(obs: Array) -> Array:
     ticks = 1.2 * (jnp.arange(7.0) - 3.0)
     centres = jnp.stack(jnp.meshgrid(ticks, ticks, indexing="ij"), axis=-1).reshape(49, 1, 2)
     return jnp.broadcast_to(centres, (49, obs.shape[0], 2))
+
+
+def split_circle(obs: Array, gap: float = 0.2) -> Array:
+    """Modes ``[2, B, 1]``: ``+-(gap + (1 - gap) sqrt(1 - c^2))``; halves of a circle, pulled apart, so that they never meet."""
+    return gap * jnp.array([-1.0, 1.0])[:, None, None] + (1 - gap) * circle(obs)
+
+
+def label_noise(obs: Array) -> Array:
+    """One mode ``[1, B, 1]``, 0: labels have nothing to do with the observation."""
+    return jnp.zeros_like(obs)[None]
+
+
+def hysteresis(obs: Array) -> tuple[Array, Array]:
+    """Modes ``[2, B, 1]`` and their mask ``[2, B]``: ``0.2 c - 0.6`` up to c = 0.4, ``0.2 c + 0.6`` from c = -0.4 on."""
+    mask = jnp.stack([obs[:, 0] <= 0.4, obs[:, 0] >= -0.4])
+    return jnp.stack([0.2 * obs - 0.6, 0.2 * obs + 0.6]), mask
+
+
+def set_centres(obs: Array) -> Array:
+    """Centres ``[2, B, 1]``, ``0.2 c -+ 0.5``, of two disjoint intervals of half width 0.25."""
+    return jnp.stack([0.2 * obs - 0.5, 0.2 * obs + 0.5])
 
 
 def inverse_sine_modes(obs: Array) -> tuple[Array, Array]:
@@ -144,7 +168,8 @@ def evaluate(
     Inputs are equally spaced over ``input_range`` times the observation box. ``precision`` is the percentage of draws for which ``valid``
     holds, ``kl`` the exact KL(truth || policy) in nats, ``w1`` the Wasserstein-1 distance per observation, both averaged over inputs;
     ``heldout_nll`` is the mean over held-out rows in nats. Of a policy with an energy, ``downhill`` is the percentage of actions at least
-    3 ``noise`` off all modes where the energy's descent leads towards the nearest one.
+    3 ``noise`` off all modes where the energy's descent leads towards the nearest one. ``balanced`` is the percentage of inputs with
+    several modes where each gets its share of the draws to within 40 % (of two equal modes: 30 to 70 % of the draws).
     """
     low, high = (jnp.asarray(bound) * input_range for bound in (spec.obs_low, spec.obs_high))
     obs = jnp.linspace(low, high, config.num_inputs)
@@ -166,6 +191,10 @@ def evaluate(
     log_true = truth.log_prob(obs, actions)
     if spec.action_dim == 1:
         metrics["w1"] = divergences.wasserstein_1d(draws[..., 0], grid[:, 0], log_true)
+        if mode_actions.shape[0] > 1:
+            of_grid, of_draws = (coverage.distances(points, mode_actions, mode_mask) for points in (actions, draws))
+            shares = coverage.mode_shares(of_grid, jax.nn.softmax(log_true, axis=0))
+            metrics["balanced"] = coverage.balanced(coverage.mode_shares(of_draws), shares, mode_mask)
     if policy.log_prob is not None:
         metrics["kl"] = divergences.conditional_kl(log_true, policy.log_prob(obs, actions), volume)
         metrics |= heldout_nll(policy, heldout, mask)
@@ -176,16 +205,23 @@ def evaluate(
     return metrics
 
 
-def _mixture_task(mode_fn: Callable, spec: Spec = _UNIT_SPEC, noise: float = NOISE, **fields) -> Task:
-    """A task whose conditional is an equal mixture of Gaussians of deviation ``noise`` around ``mode_fn(obs) [M, B, Da]``."""
+def _always(mode_fn: Callable) -> Callable:
+    """``mode_fn``, of modes alone, with the mask of modes that exist everywhere."""
 
     def modes(obs):
         actions = mode_fn(obs)
         return actions, jnp.ones(actions.shape[:2], bool)
 
+    return modes
+
+
+def _mixture_task(modes: Callable, spec: Spec = _UNIT_SPEC, noise: float = NOISE, **fields) -> Task:
+    """A task whose conditional is an equal mixture of Gaussians of deviation ``noise`` around those ``modes(obs)`` that exist."""
+
     def mixture(obs):
-        means = jnp.moveaxis(mode_fn(obs), 0, -2)
-        log_weights = jnp.full(means.shape[:-1], -jnp.log(means.shape[-2]))
+        actions, mask = modes(obs)
+        means = jnp.moveaxis(actions, 0, -2)
+        log_weights = jnp.where(mask, -jnp.log(jnp.sum(mask, axis=0))[None], -jnp.inf).T
         return mixtures.Mixture(log_weights, means, jnp.full_like(means, noise))
 
     def log_prob(obs, action):
@@ -234,13 +270,46 @@ def _inverse_sine_task() -> Task:
     return Task(_UNIT_SPEC, 500, EvaluationConfig(), judge, _inverse_sine_demonstrations, truth, inverse_sine_modes)
 
 
-HYPERBOLA = _mixture_task(hyperbola)
-LINES = _mixture_task(lines)
-CIRCLE = _mixture_task(circle)
-PARABOLA = _mixture_task(parabola)
+def _disjoint_sets_task() -> Task:
+    modes = _always(set_centres)
+
+    def inside(obs, action):  # [..., B] of [B, 1] and [..., B, 1]
+        lower, upper = (jnp.broadcast_to(centre, action.shape) for centre in set_centres(obs))
+        return jnp.minimum(jnp.abs(action - lower), jnp.abs(action - upper))[..., 0] <= SET_HALF_WIDTH
+
+    def log_prob(obs, action):
+        return jnp.where(inside(obs, action), -jnp.log(4 * SET_HALF_WIDTH), -jnp.inf)
+
+    def sample(key, obs, num_samples):
+        key_set, key_place = jax.random.split(key)
+        upper = jax.random.bernoulli(key_set, shape=(num_samples, *obs.shape))
+        lower_centre, upper_centre = (centre[None] for centre in set_centres(obs))
+        place = jax.random.uniform(key_place, upper.shape, minval=-SET_HALF_WIDTH, maxval=SET_HALF_WIDTH)
+        return jnp.where(upper, upper_centre, lower_centre) + place
+
+    def demonstrations(key, num):
+        key_obs, key_action = jax.random.split(key)
+        obs = jax.random.uniform(key_obs, (num, 1), minval=-1.0, maxval=1.0)
+        return Batch(obs, sample(key_action, obs, 1)[0])
+
+    truth = Conditional(sample, log_prob)
+    judge = functools.partial(
+        evaluate, spec=_UNIT_SPEC, truth=truth, modes=modes, valid=inside, input_range=1.0, noise=SET_HALF_WIDTH / 3
+    )
+    return Task(_UNIT_SPEC, 500, EvaluationConfig(), judge, demonstrations, truth, modes)
+
+
+HYPERBOLA = _mixture_task(_always(hyperbola))
+LINES = _mixture_task(_always(lines))
+CIRCLE = _mixture_task(_always(circle))
+PARABOLA = _mixture_task(_always(parabola))
 INVERSE_SINE = _inverse_sine_task()
+SPLIT_CIRCLE = _mixture_task(_always(split_circle))
+HYSTERESIS = _mixture_task(hysteresis)
+DISJOINT_SETS = _disjoint_sets_task()
+NOISE_LABELS = _mixture_task(_always(label_noise), noise=LABEL_NOISE)
 GAUSSIAN_GRID = _mixture_task(
-    gaussian_grid,
+    _always(gaussian_grid),
     Spec((0.0, 0.0), (0.0, 0.0), (-5.0, -5.0), (5.0, 5.0)),
     GRID_NOISE,
     demonstrations=_gaussian_grid_demonstrations,

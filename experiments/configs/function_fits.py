@@ -9,7 +9,7 @@ Expected: no published number. The paper's figure 2 shows that the energy jumps 
 Run time: to be measured.
 """
 
-from experiments.configs.base import run_spec
+from experiments.configs.base import ArraysFigure, run_spec
 
 _TASKS = ("step", "jumps_2", "jumps_4", "jumps_8", "jumps_16", "piecewise")
 _REDRAW = "data.redraw=True"
@@ -31,4 +31,15 @@ RUNS = tuple(
         ),
         run_spec(task, "nearest_neighbour", 16, _REDRAW, "method.num_neighbours=1"),
     )
+)
+
+_SHOWN = ("step", "piecewise", "jumps_8")
+FIGURES = (
+    *(
+        ArraysFigure(
+            f"{task}_actions", "samples", tuple(f"{task}-{method}" for method in ("explicit_bc", "mdn", "ibc"))
+        )
+        for task in _SHOWN
+    ),
+    *(ArraysFigure(f"{task}_energy", "landscape", (f"{task}-ibc",)) for task in _SHOWN),
 )
