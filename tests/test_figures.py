@@ -172,6 +172,7 @@ def metric_names(task, with_density):
     policy = Conditional(
         lambda key, obs, num: jnp.zeros((num, obs.shape[0], dim)),
         (lambda obs, action: jnp.zeros(action.shape[:-1])) if with_density else None,
+        act=lambda key, obs: jnp.zeros((obs.shape[0], dim)),
     )
     heldout = Batch(jnp.zeros((5, task.spec.obs_dim)), jnp.zeros((5, dim)))
     key, mask = jax.random.key(0), jnp.ones(5, bool)
