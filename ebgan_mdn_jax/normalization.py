@@ -28,10 +28,13 @@ class Normalization(NamedTuple):
         """A batch in network units."""
         return Batch(self.obs(batch.obs), self.action(batch.action))
 
+    def obs_to_data(self, obs: Array) -> Array:
+        """Observations ``[..., Do]`` back in data units."""
+        return _to_data(obs, self.obs_shift, self.obs_scale)
+
     def action_to_data(self, action: Array) -> Array:
         """Actions ``[..., Da]`` back in data units."""
-        shift, scale = _row(self.action_shift, action), _row(self.action_scale, action)
-        return action * scale + shift
+        return _to_data(action, self.action_shift, self.action_scale)
 
     def spec(self, spec: Spec) -> Spec:
         """The same boxes in network units."""
@@ -76,3 +79,7 @@ def _row(values: tuple[float, ...], like: Array) -> Array:
 
 def _to_unit(value: Array, shift: tuple[float, ...], scale: tuple[float, ...]) -> Array:
     return (value - _row(shift, value)) / _row(scale, value)
+
+
+def _to_data(value: Array, shift: tuple[float, ...], scale: tuple[float, ...]) -> Array:
+    return value * _row(scale, value) + _row(shift, value)

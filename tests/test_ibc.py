@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from ebgan_mdn_jax import networks
-from ebgan_mdn_jax.methods import ibc, marginal
+from ebgan_mdn_jax.methods import counter_examples, ibc, joint, marginal
 from ebgan_mdn_jax.samplers import derivative_free, langevin, negatives
 from ebgan_mdn_jax.types import Batch, Horizon, InputError, Spec
 
@@ -108,6 +108,10 @@ def test_values_that_cannot_work_are_refused(field):
         ibc.Config(loss="importance_nll", data_share=0.5)
     with pytest.raises(InputError, match="set method.langevin.noise=langevin"):
         ibc.LangevinConfig(metropolis=True)
+    with pytest.raises(InputError, match="method.replay_buffer=9: then all negatives are pairs of it; set method.lang"):
+        ibc.Config(replay_buffer=9, data_share=0.5)
+    with pytest.raises(InputError, match="importance_nll needs negatives of known density"):
+        ibc.Config(loss="importance_nll", replay_buffer=9)
 
 
 # Langevin
@@ -257,7 +261,7 @@ def test_searched_and_data_negatives_are_those_of_their_sampler():
 
     value, key, hyper = mean_energy_of_negatives(batch, derivative_free_share=0.5, search_iterations=2)
     uniform = negatives.draw(key, batch.action, SPEC, 2, 0)
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(key, ibc._SEARCH), jnp.arange(3))
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(key, counter_examples._SEARCH), jnp.arange(3))
     scored = lambda obs, action: 2.0 * jnp.abs(action[..., 0] - CENTRE)  # noqa: E731
     box = (SPEC.action_low, SPEC.action_high)
     found = [
@@ -321,3 +325,63 @@ def test_marginal_step_is_that_of_maximum_entropy_on_draws_held_constant():
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
     moved = jax.tree.map(lambda new, old: (old - new) / 0.1, after.energy, start.energy)
     chex.assert_trees_all_close(moved, grads, rtol=1e-3, atol=1e-5)
+
+
+# Joint energy
+
+
+def pair_energy(obs, action):
+    """A narrow bowl at ``obs = 0.5, action = -1``, the latter half of an extent below 0."""
+    return 50 * jnp.sum((obs - 0.5) ** 2 + (action + 0.5) ** 2, axis=-1)
+
+
+def pairs_of(step, buffer, num_rows=2, num_draws=3, restart=0.0, size=0.0, **kwargs):
+    chain = langevin.make(jnp.full(5, size), (-1.0,) * 2, (1.0,) * 2, noise_scale=0.0)
+    sampler = joint.make(buffer.shape[0], SPEC)
+    sizes = num_rows, num_draws, restart
+    return sampler.draw(jax.random.key(step), chain, pair_energy, buffer, jnp.asarray(step), *sizes, **kwargs)
+
+
+def test_the_replay_buffer_is_taken_in_turn_and_put_back():
+    buffer = joint.make(14, SPEC).init(jax.random.key(0))
+    assert buffer.shape == (14, 2) and np.all(np.abs(buffer) <= 1)
+    for step, first in ((0, 0), (1, 6), (2, 0)):  # 6 pairs a step; the last two of 14 are never reached
+        obs, action, after, _ = pairs_of(step, buffer)
+        taken = np.asarray(buffer)[first : first + 6].reshape(2, 3, 2)
+        np.testing.assert_allclose(np.moveaxis(obs, 0, 1)[..., 0], taken[..., 0], atol=1e-6)
+        np.testing.assert_allclose(np.moveaxis(action, 0, 1)[..., 0], 2 * taken[..., 1], atol=1e-6)
+        np.testing.assert_array_equal(after, buffer)
+    _, _, after, _ = pairs_of(1, buffer, size=0.005)
+    moved = np.any(np.asarray(after != buffer), axis=1)
+    np.testing.assert_array_equal(moved, [False] * 6 + [True] * 6 + [False] * 2)
+    distance = lambda pairs: np.linalg.norm(np.asarray(pairs)[6:12] - np.asarray([0.5, -0.5]), axis=1)  # noqa: E731
+    assert np.all(distance(after) < 0.1 * distance(buffer))  # each of 5 steps halves it
+    _, _, fresh, _ = pairs_of(0, buffer, restart=1.0)
+    assert not np.any(np.isin(fresh[:6], buffer)) and np.all(np.abs(fresh) <= 1)
+    with pytest.raises(InputError, match="method.replay_buffer=5: cannot hold the 6 pairs of a step; raise it"):
+        pairs_of(0, buffer[:5])
+
+
+def test_joint_step_is_that_of_contrastive_divergence_on_pairs():
+    """With the gradient of ``E(o, a) - mean E(pairs)``, written out; a split batch takes the step of the whole."""
+    config = ibc.Config(energy_hidden=(4,), num_negatives=3, replay_buffer=40, loss="contrastive_divergence")
+    keep = optax.GradientTransformation(lambda params: jax.tree.map(jnp.zeros_like, params), lambda g, s, p: (g, g))
+    method = ibc.make(config, SPEC, Horizon(10, 1), keep)
+    state = jax.jit(method.init)(jax.random.key(0))
+    rng = np.random.default_rng(0)
+    batch = Batch(*(jnp.asarray(rng.uniform(-1, 1, (6, 1)), jnp.float32) for _ in range(2)))
+    after, info = jax.jit(method.step)(state, batch, method.hyper)
+    pairs = jnp.moveaxis(after.extra[:18].reshape(6, 3, 2), 1, 0)
+
+    def loss_fn(weights):
+        value = lambda obs, action: networks.EnergyMLP((4,)).apply(weights, obs, action)  # noqa: E731
+        return jnp.mean(value(batch.obs, batch.action)) - jnp.mean(value(pairs[..., :1], 2 * pairs[..., 1:]))
+
+    loss, grads = jax.jit(jax.value_and_grad(loss_fn))(state.params.energy)
+    np.testing.assert_allclose(info.energy_loss, loss, rtol=1e-4, atol=1e-6)
+    chex.assert_trees_all_close(after.opt_state, grads, rtol=1e-3, atol=1e-5)
+    halves = jax.tree.map(lambda rows: rows.reshape(2, 3, 1), batch)
+    step = jax.vmap(lambda rows: method.step(state, rows, method.hyper, "batch"), axis_name="batch")
+    split, _ = jax.jit(step)(halves)
+    chex.assert_trees_all_close(split.extra[1], after.extra, atol=1e-5)
+    chex.assert_trees_all_close(jax.tree.map(lambda leaf: leaf[1], split.params), after.params, rtol=1e-4, atol=1e-6)

@@ -231,6 +231,7 @@ VARIANTS = {
     "ibc": (
         ({"num_candidates": 64, "langevin_share": 0.5, "gradient_penalty": "2"}, {"penalty_margin": 0.01}),
         ({"num_candidates": 64, "search": "langevin", "second_pass": True}, {}),
+        ({"num_candidates": 64, "replay_buffer": 2_000}, {}),
     )
 }
 

@@ -1,0 +1,112 @@
+"""What `ibc` contrasts demonstrations with: actions from any mix of samplers, or pairs of a joint energy's own chains."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ebgan_mdn_jax import collectives
+from ebgan_mdn_jax.methods import implicit, joint, marginal
+from ebgan_mdn_jax.normalization import unit_box
+from ebgan_mdn_jax.samplers import negatives
+from ebgan_mdn_jax.types import Array, PyTree, Spec
+
+# Folded into the key of a step, for its chains, its derivative-free search and the draws of the marginal sampler.
+_CHAINS, _SEARCH, _MARGINAL = 0x43484149, 0x53454152, 0x4D415247
+
+
+class Drawn(NamedTuple):
+    """Negatives of a step.
+
+    ``obs [B, Do]``, or one for each of them ``[N, B, Do]``; ``action [N, B, Da]``; what training carries on to the next step; means over
+    all chains, and the marginal sampler's loss.
+    """
+
+    obs: Array
+    action: Array
+    extra: PyTree
+    acceptance: Array
+    clip_share: Array
+    marginal_loss: Array
+
+
+class CounterExamples(NamedTuple):
+    """Pure functions."""
+
+    init: Callable  # (key) -> extra of `TrainState`
+    draw: Callable  # (key, state, batch, hyper, learning_rate, axis_name) -> Drawn
+
+
+def make(config, spec: Spec, optimizer: optax.GradientTransformation, search: implicit.Search) -> CounterExamples:
+    """Build the sampler of an `ibc.Config`'s negatives."""
+    units = unit_box(spec)
+    num_chains, num_searched, num_data, num_marginal = config.negative_counts
+    num_uniform = config.num_negatives - num_searched - num_data - num_marginal
+    marginal_sampler = marginal.make(
+        config.marginal_hidden, config.energy_init, config.marginal_loss, spec.action_dim, optimizer
+    )
+    joint_sampler = joint.make(config.replay_buffer, spec) if config.replay_buffer else None
+
+    def init(key):
+        if joint_sampler:
+            return joint_sampler.init(key)
+        return marginal_sampler.init(jax.random.fold_in(key, _MARGINAL)) if num_marginal else ()
+
+    def chain_of(hyper, noise, dim, noise_scale):
+        sizes = hyper.step_size, hyper.last_step_size
+        return implicit.make_chain(config.langevin, hyper, dim, sizes, noise, noise_scale)
+
+    def draw_pairs(key, state, batch, hyper, axis_name):
+        chain = chain_of(hyper, config.langevin.noise, spec.obs_dim + spec.action_dim, hyper.noise_scale)
+        sizes = batch.obs.shape[0], config.num_negatives
+        obs, action, buffer, infos = joint_sampler.draw(
+            key,
+            chain,
+            search.in_box(state.params.energy),
+            state.extra,
+            state.step,
+            *sizes,
+            hyper.restart_probability,
+            axis_name,
+        )
+        return Drawn(obs, action, buffer, jnp.mean(infos.acceptance), jnp.mean(infos.clip_share), jnp.zeros(()))
+
+    def draw(key, state, batch, hyper, learning_rate, axis_name=None):
+        if joint_sampler:
+            return draw_pairs(key, state, batch, hyper, axis_name)
+        weights, extra, marginal_loss, infos = state.params.energy, state.extra, jnp.zeros(()), []
+        drawn = negatives.draw(key, batch.action, spec, num_uniform, num_data, axis_name)
+
+        def keys_for(purpose):
+            return collectives.row_keys(jax.random.fold_in(key, purpose), batch.obs.shape[0], axis_name)
+
+        if num_chains:
+            starts, others = drawn[:num_chains], drawn[num_chains:]
+            sizes = hyper.step_size, hyper.last_step_size
+            ends, _, info = search.run_chains(
+                keys_for(_CHAINS), weights, batch.obs, starts, hyper, sizes, hyper.noise_scale
+            )
+            drawn = jnp.concatenate([ends, others])
+            infos.append(info)
+        if num_searched:
+            populate = lambda key, row: search.populate(  # noqa: E731
+                key, weights, row, hyper, num_searched, config.search_iterations
+            )
+            found = jax.vmap(populate)(keys_for(_SEARCH), batch.obs).action
+            drawn = jnp.concatenate([drawn, jnp.moveaxis(found, 0, 1)])
+        if num_marginal:
+            noise = "langevin" if config.langevin.noise == "ibc" else config.langevin.noise
+            chain = chain_of(hyper, noise, spec.action_dim, 1.0)
+            draws, info = marginal_sampler.draw(keys_for(_MARGINAL), chain, extra, num_marginal)
+            extra, marginal_loss = marginal_sampler.step(
+                extra, units.action(batch.action), draws, learning_rate, axis_name
+            )
+            drawn = jnp.concatenate([drawn, units.action_to_data(draws)])
+            infos.append(info)
+        acceptance = jnp.mean(jnp.stack([info.acceptance for info in infos])) if infos else jnp.ones(())
+        clip_share = jnp.mean(jnp.stack([info.clip_share for info in infos])) if infos else jnp.zeros(())
+        return Drawn(batch.obs, drawn, extra, acceptance, clip_share, marginal_loss)
+
+    return CounterExamples(init, draw)

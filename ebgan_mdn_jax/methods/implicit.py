@@ -1,0 +1,115 @@
+"""What a policy that is an energy needs beside it: the search for actions, and the chains that descend it.
+
+Both work in half extents of the action box, for networks that take actions in data units. `ibc` says how an action is chosen from what a
+search finds.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ebgan_mdn_jax import collectives
+from ebgan_mdn_jax.normalization import unit_box
+from ebgan_mdn_jax.samplers import base, derivative_free, langevin, selection
+from ebgan_mdn_jax.types import Array, PyTree, Spec, require, require_at_least, require_choices
+
+Inference = Literal["sample", "argmin"]
+
+
+@dataclasses.dataclass(frozen=True)
+class LangevinConfig:
+    """The chain: T as ``num_steps``, the form of its noise, how its step sizes fall, and whether its steps are corrected."""
+
+    num_steps: int = 25
+    noise: langevin.Noise = "ibc"
+    schedule: Literal["polynomial", "exponential"] = "polynomial"
+    metropolis: bool = False
+
+    def __post_init__(self):
+        require_choices(self, "method.langevin")
+        require_at_least(1, self, "method.langevin", "num_steps")
+        require(
+            not (self.metropolis and self.noise == "ibc"),
+            "method.langevin.metropolis=True: noise=ibc has no stationary law to correct to; set method.langevin.noise=langevin",
+        )
+
+
+class Search(NamedTuple):
+    """Pure functions of an energy's weights and the scalars of `ibc.Hyper`."""
+
+    in_box: Callable  # (weights) -> energy_fn of observations in data units and actions in half extents of the box
+    run_chains: Callable  # (keys [B], weights, obs [B, Do], action [C, B, Da], hyper, step_sizes, noise_scale) -> action, energy, infos
+    populate: Callable  # (key, weights, obs [Do], hyper, num_candidates, num_iterations) -> Population, by derivative-free search
+    draw: Callable  # (key, weights, hyper, obs [B, Do], num_samples, how: Inference) -> [N, B, Da]
+
+
+def make_chain(
+    config: LangevinConfig,
+    hyper: NamedTuple,
+    dim: int,
+    step_sizes: tuple[Array, Array],
+    noise: langevin.Noise,
+    noise_scale: Array | float,
+) -> base.Sampler:
+    """The Langevin chain in the box ``[-1, 1]^dim`` with step sizes from the first to the last of ``step_sizes``."""
+    first, last = step_sizes
+    if config.schedule == "polynomial":
+        sizes = langevin.polynomial_schedule(first, last, hyper.step_power, config.num_steps)
+    else:
+        decay = (last / first) ** (1 / max(config.num_steps - 1, 1))
+        sizes = langevin.exponential_schedule(first, decay, config.num_steps)
+    clip = None if config.metropolis else hyper.delta_clip
+    box = (-1.0,) * dim, (1.0,) * dim
+    return langevin.make(sizes, *box, noise, noise_scale, delta_clip=clip, metropolis=config.metropolis)
+
+
+def make(config, spec: Spec, energy_fn: Callable) -> Search:
+    """Build the searches of an `ibc.Config` for ``energy_fn(weights, obs [B, Do], action [..., B, Da]) -> [..., B]``."""
+    units = unit_box(spec)
+
+    def in_box(weights: PyTree) -> Callable:
+        return lambda obs, action: energy_fn(weights, obs, units.action_to_data(action))
+
+    def run_chains(keys, weights, obs, action, hyper, step_sizes, noise_scale):
+        chain = make_chain(config.langevin, hyper, spec.action_dim, step_sizes, config.langevin.noise, noise_scale)
+        chains, infos, _ = base.run(keys, chain, in_box(weights), obs, units.action(action))
+        return units.action_to_data(chains.action), chains.energy, infos
+
+    def populate(key, weights, row, hyper, num_candidates, num_iterations):
+        bounds = spec.action_low, spec.action_high
+        sizes = num_candidates, num_iterations, hyper.sigma, hyper.shrink
+        return derivative_free.search(key, functools.partial(energy_fn, weights), row, *bounds, *sizes)
+
+    def descend(key, weights, row, hyper):
+        key_start, *key_passes = jax.random.split(key, 3)
+        shape = (config.num_candidates, 1, spec.action_dim)
+        action = units.action_to_data(jax.random.uniform(key_start, shape, row.dtype, -1.0, 1.0))
+        passes = ((hyper.step_size, hyper.last_step_size), (hyper.second_step_size, hyper.second_last_step_size))
+        for key_pass, sizes in list(zip(key_passes, passes, strict=True))[: 1 + config.second_pass]:
+            action, energy, _ = run_chains(
+                key_pass[None], weights, row[None], action, hyper, sizes, hyper.search_noise_scale
+            )
+        return derivative_free.Population(action[:, 0], energy[:, 0])
+
+    def draw(key, weights, hyper, obs, num_samples, how: Inference):
+        def of_row(key, row):
+            key_search, key_choice = jax.random.split(key)
+            if config.search == "langevin":
+                population = descend(key_search, weights, row, hyper)
+            else:
+                population = populate(key_search, weights, row, hyper, config.num_candidates, config.num_iterations)
+            if how == "argmin":
+                best = selection.lowest_energy(population.action, population.energy)
+                return jnp.broadcast_to(best, (num_samples, spec.action_dim))
+            if config.search == "langevin":
+                return population.action[jax.random.randint(key_choice, (num_samples,), 0, config.num_candidates)]
+            return population.action[derivative_free.resample(key_choice, -population.energy, num_samples)]
+
+        keys = collectives.row_keys(key, obs.shape[0])
+        return jnp.moveaxis(derivative_free.map_rows(of_row, keys, obs, config.num_candidates), 0, 1)
+
+    return Search(in_box, run_chains, populate, draw)
