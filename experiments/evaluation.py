@@ -14,7 +14,7 @@ from ebgan_mdn_jax import plotting
 from ebgan_mdn_jax.evaluation import divergences, statistics
 from ebgan_mdn_jax.methods.base import Method
 from ebgan_mdn_jax.normalization import Normalization
-from ebgan_mdn_jax.tasks.base import Conditional
+from ebgan_mdn_jax.tasks.base import Conditional, Data
 from ebgan_mdn_jax.training import checkpoint
 from ebgan_mdn_jax.training.devices import Layout, fetch, make_layout, place
 from ebgan_mdn_jax.training.members import map_members, resize
@@ -177,10 +177,9 @@ def _evaluate_members(
 
     def one(params, seed, fold):
         key = jax.random.fold_in(jax.random.key(_EVALUATION_SEED), seed)
-        heldout, mask = jax.tree.map(
-            lambda leaf: jnp.asarray(leaf)[fold], (run.dataset.heldout, run.dataset.heldout_mask)
-        )
-        return run.task.evaluate(key, policy(params), heldout, mask, run.config.evaluation)
+        every = Data(run.dataset.train, run.dataset.heldout, run.dataset.heldout_mask)
+        data = jax.tree.map(lambda leaf: jnp.asarray(leaf)[fold], every)
+        return run.task.evaluate(key, policy(params), data, run.config.evaluation)
 
     local = -(-len(seeds) // layout.member_devices)
     on_cpu = layout.devices[0].platform == "cpu"

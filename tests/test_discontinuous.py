@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from ebgan_mdn_jax.tasks import TASKS, discontinuous
-from ebgan_mdn_jax.tasks.base import Conditional
+from ebgan_mdn_jax.tasks.base import Conditional, Data
 from ebgan_mdn_jax.types import Batch
 
-HELDOUT = Batch(jnp.zeros((1, 1)), jnp.zeros((1, 1))), jnp.ones(1, bool)
+DATA = Data(*[Batch(jnp.zeros((1, 1)), jnp.zeros((1, 1)))] * 2, jnp.ones(1, bool))
 
 
 def score(name, act):
     """Metrics of the policy that takes ``act(obs)``."""
     task = TASKS[name]
     policy = Conditional(sample=None, log_prob=None, act=lambda key, obs: act(obs))
-    return jax.jit(lambda: task.evaluate(jax.random.key(0), policy, *HELDOUT, task.evaluation))()
+    return jax.jit(lambda: task.evaluate(jax.random.key(0), policy, DATA, task.evaluation))()
 
 
 def ramp(obs, width):

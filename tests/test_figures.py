@@ -19,7 +19,7 @@ from test_report import write_run
 from ebgan_mdn_jax.evaluation import statistics
 from ebgan_mdn_jax.methods import METHODS
 from ebgan_mdn_jax.tasks import TASKS
-from ebgan_mdn_jax.tasks.base import Conditional
+from ebgan_mdn_jax.tasks.base import Conditional, Data
 from ebgan_mdn_jax.types import Batch, Horizon, InputError
 from experiments import figures
 from experiments.config import make_config
@@ -176,7 +176,7 @@ def metric_names(task, with_density):
     )
     heldout = Batch(jnp.zeros((5, task.spec.obs_dim)), jnp.zeros((5, dim)))
     key, mask = jax.random.key(0), jnp.ones(5, bool)
-    return list(jax.eval_shape(lambda: task.evaluate(key, policy, heldout, mask, task.evaluation)))
+    return list(jax.eval_shape(lambda: task.evaluate(key, policy, Data(heldout, heldout, mask), task.evaluation)))
 
 
 def stand_in_arrays(rng, spec):

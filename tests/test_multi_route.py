@@ -13,7 +13,7 @@ import scipy.stats
 
 from ebgan_mdn_jax.envs import multi_route as env
 from ebgan_mdn_jax.tasks import TASKS, multi_route
-from ebgan_mdn_jax.tasks.base import Conditional
+from ebgan_mdn_jax.tasks.base import Conditional, Data
 from ebgan_mdn_jax.types import InputError
 
 OUTER, THREE = (0.5, 0.0, 0.5), (1 / 3, 1 / 3, 1 / 3)
@@ -177,7 +177,7 @@ def metrics(policy, name="multi_route", num=50, seed=0):
     task = TASKS[name]
     heldout = task.demonstrations(jax.random.key(1), 40)
     config = task.evaluation.__class__(num_inputs=num, num_quadrature=40)
-    run = jax.jit(lambda key: task.evaluate(key, policy, heldout, jnp.ones(40, bool), config))
+    run = jax.jit(lambda key: task.evaluate(key, policy, Data(heldout, heldout, jnp.ones(40, bool)), config))
     return {name: float(value) for name, value in run(jax.random.key(seed)).items()}
 
 

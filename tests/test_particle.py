@@ -10,7 +10,7 @@ from ebgan_mdn_jax.methods import nearest_neighbour
 from ebgan_mdn_jax.methods.base import in_data_units
 from ebgan_mdn_jax.normalization import identity
 from ebgan_mdn_jax.tasks import particle as task
-from ebgan_mdn_jax.tasks.base import Conditional
+from ebgan_mdn_jax.tasks.base import Conditional, Data
 from ebgan_mdn_jax.types import Batch, Horizon
 
 
@@ -114,7 +114,9 @@ def judge(act, num_dimensions, num=100):
     policy = Conditional(None, None, act=act)
     config = variant.evaluation.__class__(num_inputs=num)
     nothing = Batch(jnp.zeros((1, 1)), jnp.zeros((1, 1)))
-    return jax.jit(lambda key: variant.evaluate(key, policy, nothing, jnp.ones(1, bool), config))(jax.random.key(0))
+    return jax.jit(lambda key: variant.evaluate(key, policy, Data(nothing, nothing, jnp.ones(1, bool)), config))(
+        jax.random.key(0)
+    )
 
 
 def test_rows_are_episodes_of_the_oracle():

@@ -14,7 +14,7 @@ import scipy.stats
 
 from ebgan_mdn_jax.evaluation import divergences
 from ebgan_mdn_jax.tasks import TASKS, geyser, multivalued, two_link
-from ebgan_mdn_jax.tasks.base import Conditional, EvaluationConfig
+from ebgan_mdn_jax.tasks.base import Conditional, Data, EvaluationConfig
 from ebgan_mdn_jax.types import Batch, InputError
 
 FALSE_FAIL = 1e-6
@@ -282,7 +282,7 @@ def evaluate(name, policy, keys=1, **changes):
     config = EvaluationConfig(**{"num_draws": 20, "num_quadrature": 20} | changes)
     heldout = Batch(jnp.zeros((4, task.spec.obs_dim)), jnp.full((4, task.spec.action_dim), 0.1))
     mask = jnp.asarray([True, True, False, True])
-    run = jax.jit(lambda key: task.evaluate(key, policy, heldout, mask, config))
+    run = jax.jit(lambda key: task.evaluate(key, policy, Data(heldout, heldout, mask), config))
     return jax.lax.map(run, jax.random.split(jax.random.key(4), keys))
 
 
@@ -398,7 +398,7 @@ def geyser_metrics(policy, mask):
         jnp.asarray([[50.0], [65.0], [75.0], [90.0], [90.0]]), jnp.asarray([[4.0], [4.5], [2.0], [2.0], [4.0]])
     )
     config = EvaluationConfig(num_draws=8)
-    return jax.jit(lambda key: geyser.evaluate(key, policy, heldout, mask, config))(jax.random.key(0))
+    return jax.jit(lambda key: geyser.evaluate(key, policy, Data(heldout, heldout, mask), config))(jax.random.key(0))
 
 
 def test_geyser_metrics_of_a_known_policy():

@@ -8,7 +8,7 @@ import scipy.stats
 from test_kinematics_planar import crossing
 
 from ebgan_mdn_jax.tasks import TASKS, three_link
-from ebgan_mdn_jax.tasks.base import Conditional, EvaluationConfig
+from ebgan_mdn_jax.tasks.base import Conditional, Data, EvaluationConfig
 from ebgan_mdn_jax.types import Batch
 
 FALSE_FAIL = 1e-6
@@ -30,7 +30,7 @@ def ring(r, num):
 def evaluate(policy, **changes):
     config = EvaluationConfig(**{"num_inputs": 200, "num_samples": 100, "num_draws": 5, "tolerance": 0.3} | changes)
     heldout = Batch(jnp.ones((2, 2)), jnp.zeros((2, 3)))
-    run = jax.jit(lambda key: TASK.evaluate(key, policy, heldout, jnp.ones(2, bool), config))
+    run = jax.jit(lambda key: TASK.evaluate(key, policy, Data(heldout, heldout, jnp.ones(2, bool)), config))
     return {name: float(value) for name, value in run(jax.random.key(0)).items()}
 
 

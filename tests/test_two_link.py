@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 
 from ebgan_mdn_jax.tasks import TASKS, two_link, two_link_limits
-from ebgan_mdn_jax.tasks.base import Conditional, EvaluationConfig
+from ebgan_mdn_jax.tasks.base import Conditional, Data, EvaluationConfig
 from ebgan_mdn_jax.types import Batch
 
 FALSE_FAIL = 1e-6
@@ -35,7 +35,7 @@ def evaluate(name, policy, num=1000, **changes):
     config = EvaluationConfig(**{"num_inputs": num, "num_samples": 30, "num_draws": 10, "tolerance": 0.3} | changes)
     heldout = Batch(jnp.ones((3, 2)), jnp.full((3, task.spec.action_dim), 0.1))
     mask = jnp.asarray([True, True, False])
-    metrics = jax.jit(lambda key: task.evaluate(key, policy, heldout, mask, config))(jax.random.key(4))
+    metrics = jax.jit(lambda key: task.evaluate(key, policy, Data(heldout, heldout, mask), config))(jax.random.key(4))
     return {name: float(value) for name, value in metrics.items()}
 
 

@@ -15,7 +15,7 @@ from ebgan_mdn_jax.kinematics import planar
 from ebgan_mdn_jax.kinematics import universal_robots as arms
 from ebgan_mdn_jax.tasks import TASKS
 from ebgan_mdn_jax.tasks import universal_robots as tasks
-from ebgan_mdn_jax.tasks.base import Conditional, EvaluationConfig
+from ebgan_mdn_jax.tasks.base import Conditional, Data, EvaluationConfig
 from ebgan_mdn_jax.types import Batch
 from tests.test_kinematics_universal_robots import errors, wrapped
 
@@ -154,7 +154,7 @@ def evaluate(name, policy, **changes):
     config = EvaluationConfig(**{"num_inputs": 60, "num_samples": 100, "tolerance": 0.02, "num_draws": 10} | changes)
     heldout = Batch(jnp.zeros((3, task.spec.obs_dim)), jnp.ones((3, task.spec.action_dim)))
     mask = jnp.asarray([True, False, True])
-    run = jax.jit(lambda key: task.evaluate(key, policy, heldout, mask, config))
+    run = jax.jit(lambda key: task.evaluate(key, policy, Data(heldout, heldout, mask), config))
     return {metric: float(value) for metric, value in run(jax.random.key(0)).items()}
 
 
@@ -180,7 +180,7 @@ def test_a_policy_that_misses_by_a_known_distance():
         policy = Conditional(sample, lambda obs, action: 2.0 * action[..., 0] + obs[:, 0])
         config = EvaluationConfig(num_inputs=60, num_samples=100, tolerance=0.02, num_draws=10)
         heldout = Batch(jnp.zeros((3, 3)), jnp.asarray([[1.0] * 6, [7.0] * 6, [2.0] * 6]))
-        return task.evaluate(key, policy, heldout, jnp.asarray([True, False, True]), config)
+        return task.evaluate(key, policy, Data(heldout, heldout, jnp.asarray([True, False, True])), config)
 
     for offset, reached in ((0.004, 3), (0.009, 2), (0.019, 1), (0.021, 0)):
         metrics = {name: float(value) for name, value in metrics_at(jax.random.key(0), offset).items()}

@@ -38,13 +38,21 @@ class Conditional(NamedTuple):
     act: Callable | None = None  # (key, obs [B, Do]) -> [B, Da]: what it does when deployed, for tasks judged by that
 
 
+class Data(NamedTuple):
+    """What a policy was trained on, and rows that it has not seen: those of ``heldout`` where ``mask [rows]`` holds."""
+
+    train: Batch
+    heldout: Batch
+    mask: Array
+
+
 class Task(NamedTuple):
     """A task in data units; functions are pure and jittable. Fields are None where the truth is unknown."""
 
     spec: Spec
     num_demonstrations: int
     evaluation: EvaluationConfig
-    evaluate: Callable  # (key, Conditional, heldout Batch, mask [rows], EvaluationConfig) -> {metric: scalar}
+    evaluate: Callable  # (key, Conditional, Data, EvaluationConfig) -> {metric: scalar}
     demonstrations: Callable | None  # (key, num) -> Batch; None: real recordings, see data/
     conditional: Conditional | None  # the exact conditional distribution
     modes: Callable | None  # (obs [B, Do]) -> actions [M, B, Da], mask [M, B]
@@ -54,9 +62,9 @@ class Task(NamedTuple):
     joints: Callable | None = None  # (action [..., Da]) -> [..., n + 1, 2]: what a figure draws of an arm with n links
 
 
-def heldout_nll(policy: Conditional, heldout: Batch, mask: Array) -> dict[str, Array]:
-    """The metric of that name: mean negative log-likelihood of the rows in ``mask [rows]``, nats per row; none without a density."""
+def heldout_nll(policy: Conditional, data: Data) -> dict[str, Array]:
+    """The metric of that name: mean negative log-likelihood of the held-out rows, nats per row; none without a density."""
     if policy.log_prob is None:
         return {}
-    nll = -policy.log_prob(heldout.obs, heldout.action)
-    return {"heldout_nll": jnp.sum(jnp.where(mask, nll, 0.0)) / jnp.sum(mask)}
+    nll = -policy.log_prob(data.heldout.obs, data.heldout.action)
+    return {"heldout_nll": jnp.sum(jnp.where(data.mask, nll, 0.0)) / jnp.sum(data.mask)}

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ebgan_mdn_jax.tasks.base import Conditional, EvaluationConfig, Task, heldout_nll
+from ebgan_mdn_jax.tasks.base import Conditional, Data, EvaluationConfig, Task, heldout_nll
 from ebgan_mdn_jax.types import Array, Batch, PRNGKey, Spec
 
 NUM_DEMONSTRATIONS = 100
@@ -38,7 +38,7 @@ class Segments(NamedTuple):
 
 
 def evaluate(
-    key: PRNGKey, policy: Conditional, heldout: Batch, mask: Array, config: EvaluationConfig, *, segments: Segments
+    key: PRNGKey, policy: Conditional, data: Data, config: EvaluationConfig, *, segments: Segments
 ) -> dict[str, Array]:
     """Metrics of the policy's actions.
 
@@ -67,7 +67,7 @@ def evaluate(
         "gap_share": 100.0 * jnp.mean(jnp.abs(action - middle) < 0.4 * jnp.abs(jump)),
         "piece_error": jnp.sum(jnp.where(away, miss(key_all, inside), 0.0)) / jnp.sum(away),
         "extrapolation_error": jnp.mean(miss(key_beyond, jnp.concatenate([-beyond, beyond])[:, None])),
-    } | heldout_nll(policy, heldout, mask)
+    } | heldout_nll(policy, data)
 
 
 def demonstrations(key: PRNGKey, num: int, segments: Segments) -> Batch:

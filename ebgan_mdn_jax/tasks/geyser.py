@@ -7,8 +7,8 @@ spike there, and its log-likelihood then measures the scale floor. Compare metho
 
 import jax.numpy as jnp
 
-from ebgan_mdn_jax.tasks.base import Conditional, EvaluationConfig, Task, heldout_nll
-from ebgan_mdn_jax.types import Array, Batch, PRNGKey, Spec
+from ebgan_mdn_jax.tasks.base import Conditional, Data, EvaluationConfig, Task, heldout_nll
+from ebgan_mdn_jax.types import Array, PRNGKey, Spec
 
 SHORT_BELOW = 3.0  # minutes: the gap between the two kinds of eruption
 WAITING_BINS = (40.0, 60.0, 70.0, 80.0, 110.0)  # minutes
@@ -25,21 +25,20 @@ def short_share(obs: Array, share: Array, mask: Array) -> Array:
     return total / jnp.where(count > 0, count, jnp.nan)
 
 
-def evaluate(
-    key: PRNGKey, policy: Conditional, heldout: Batch, mask: Array, config: EvaluationConfig
-) -> dict[str, Array]:
+def evaluate(key: PRNGKey, policy: Conditional, data: Data, config: EvaluationConfig) -> dict[str, Array]:
     """Metrics on the held-out fold.
 
     ``heldout_nll`` in nats per eruption (density per minute); ``short_share[low,high)``: percentage of eruptions shorter than 3 minutes
     after a wait in that bin; ``short_share_error``: its mean absolute difference to the held-out rows' own, in percentage points.
     """
-    draws = policy.sample(key, heldout.obs, config.num_draws)
-    model = 100.0 * short_share(heldout.obs, jnp.mean(draws[..., 0] < SHORT_BELOW, axis=0), mask)
-    data = 100.0 * short_share(heldout.obs, jnp.where(heldout.action[:, 0] < SHORT_BELOW, 1.0, 0.0), mask)
+    obs, action = data.heldout
+    draws = policy.sample(key, obs, config.num_draws)
+    model = 100.0 * short_share(obs, jnp.mean(draws[..., 0] < SHORT_BELOW, axis=0), data.mask)
+    recorded = 100.0 * short_share(obs, jnp.where(action[:, 0] < SHORT_BELOW, 1.0, 0.0), data.mask)
     bins = zip(WAITING_BINS[:-1], WAITING_BINS[1:], strict=True)
     metrics = {f"short_share[{low:g},{high:g})": model[i] for i, (low, high) in enumerate(bins)}
-    metrics["short_share_error"] = jnp.nanmean(jnp.abs(model - data))
-    return metrics | heldout_nll(policy, heldout, mask)
+    metrics["short_share_error"] = jnp.nanmean(jnp.abs(model - recorded))
+    return metrics | heldout_nll(policy, data)
 
 
 GEYSER = Task(

@@ -20,7 +20,7 @@ import numpy as np
 from ebgan_mdn_jax import mixture as mixtures
 from ebgan_mdn_jax.envs import multi_route as env
 from ebgan_mdn_jax.evaluation import divergences
-from ebgan_mdn_jax.tasks.base import Conditional, EvaluationConfig, Task, heldout_nll
+from ebgan_mdn_jax.tasks.base import Conditional, Data, EvaluationConfig, Task, heldout_nll
 from ebgan_mdn_jax.types import Array, Batch, PRNGKey, Spec, require
 
 NOISE = 0.25
@@ -124,8 +124,7 @@ def way(positions: Array) -> Array:
 def evaluate(
     key: PRNGKey,
     policy: Conditional,
-    heldout: Batch,
-    mask: Array,
+    data: Data,
     config: EvaluationConfig,
     *,
     spec: Spec,
@@ -150,11 +149,12 @@ def evaluate(
     }
     if policy.log_prob is not None:
         grid, volume = divergences.action_grid(spec, config.num_quadrature)
-        obs = heldout.obs[:: max(1, len(heldout.obs) // _NUM_KL)][:_NUM_KL]  # rows of a path follow each other
+        obs = data.heldout.obs
+        obs = obs[:: max(1, len(obs) // _NUM_KL)][:_NUM_KL]  # rows of a path follow each other
         actions = jnp.broadcast_to(grid[:, None], (grid.shape[0], *obs.shape))
         log_true = mixtures.log_prob(mixture(obs, probabilities), actions)
         metrics["kl"] = divergences.conditional_kl(log_true, policy.log_prob(obs, actions), volume)
-        metrics |= heldout_nll(policy, heldout, mask)
+        metrics |= heldout_nll(policy, data)
     return metrics
 
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from ebgan_mdn_jax import mixture as mixtures
 from ebgan_mdn_jax.evaluation import coverage, divergences
-from ebgan_mdn_jax.tasks.base import Conditional, EvaluationConfig, Task, heldout_nll
+from ebgan_mdn_jax.tasks.base import Conditional, Data, EvaluationConfig, Task, heldout_nll
 from ebgan_mdn_jax.types import Array, Batch, PRNGKey, Spec
 
 NOISE = 0.02
@@ -152,8 +152,7 @@ def _sine_inside(obs: Array, action: Array) -> Array:
 def evaluate(
     key: PRNGKey,
     policy: Conditional,
-    heldout: Batch,
-    mask: Array,
+    data: Data,
     config: EvaluationConfig,
     *,
     spec: Spec,
@@ -197,7 +196,7 @@ def evaluate(
             metrics["balanced"] = coverage.balanced(coverage.mode_shares(of_draws), shares, mode_mask)
     if policy.log_prob is not None:
         metrics["kl"] = divergences.conditional_kl(log_true, policy.log_prob(obs, actions), volume)
-        metrics |= heldout_nll(policy, heldout, mask)
+        metrics |= heldout_nll(policy, data)
     if policy.energy is not None:
         slope = jax.grad(lambda actions: jnp.sum(policy.energy(obs, actions)))(actions)
         off = 3 * noise

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from ebgan_mdn_jax.envs import particle as env
-from ebgan_mdn_jax.tasks.base import Conditional, EvaluationConfig, Task, heldout_nll
+from ebgan_mdn_jax.tasks.base import Conditional, Data, EvaluationConfig, Task, heldout_nll
 from ebgan_mdn_jax.types import Array, Batch, PRNGKey, Spec
 
 NUM_EPISODES = 2_000
@@ -59,7 +59,7 @@ def rollouts(key: PRNGKey, policy: Conditional, start: env.State) -> env.State:
 
 
 def evaluate(
-    key: PRNGKey, policy: Conditional, heldout: Batch, mask: Array, config: EvaluationConfig, *, num_dimensions: int
+    key: PRNGKey, policy: Conditional, data: Data, config: EvaluationConfig, *, num_dimensions: int
 ) -> dict[str, Array]:
     """Metrics of ``num_inputs`` episodes, whose starts and goals are the same for every policy, which acts as it would be deployed.
 
@@ -72,7 +72,7 @@ def evaluate(
         "success": 100.0 * jnp.mean(final.success),
         "first_goal": 100.0 * jnp.mean(final.nearest_first < env.GOAL_DISTANCE),
         "final_distance": jnp.mean(jnp.linalg.norm(final.position - final.second_goal, axis=-1)),
-    } | heldout_nll(policy, heldout, mask)
+    } | heldout_nll(policy, data)
 
 
 def make(num_dimensions: int) -> Task:

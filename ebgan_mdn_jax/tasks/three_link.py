@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from ebgan_mdn_jax.evaluation import reaching
 from ebgan_mdn_jax.kinematics import planar
-from ebgan_mdn_jax.tasks.base import Conditional, EvaluationConfig, Task, heldout_nll
+from ebgan_mdn_jax.tasks.base import Conditional, Data, EvaluationConfig, Task, heldout_nll
 from ebgan_mdn_jax.types import Array, Batch, PRNGKey, Spec
 
 LENGTHS = (2.0, 2.0, 2.0)
@@ -91,9 +91,7 @@ def feasible_cells(obs: Array) -> Array:
     return jnp.moveaxis(free, 0, 1).reshape(2 * NUM_BINS, obs.shape[0])
 
 
-def evaluate(
-    key: PRNGKey, policy: Conditional, heldout: Batch, mask: Array, config: EvaluationConfig
-) -> dict[str, Array]:
+def evaluate(key: PRNGKey, policy: Conditional, data: Data, config: EvaluationConfig) -> dict[str, Array]:
     """Metrics at ``num_inputs`` targets, the same for every policy, uniform on the disc within reach.
 
     Of ``num_draws`` draws at each: ``success@tau`` and the tip's distances as for `two_link`; ``self_collision``: percentage whose hand
@@ -120,7 +118,7 @@ def evaluate(
     share = jnp.sum(hit & feasible, axis=0) / jnp.where(count > 0, count, jnp.nan)
     coverage = 100.0 * jnp.nanmean(share)
     metrics[f"manifold_coverage@S={config.num_samples},tau={config.tolerance:g}"] = coverage
-    return metrics | heldout_nll(policy, heldout, mask)
+    return metrics | heldout_nll(policy, data)
 
 
 THREE_LINK = Task(

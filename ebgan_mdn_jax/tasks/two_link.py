@@ -25,7 +25,7 @@ import optax
 
 from ebgan_mdn_jax.evaluation import reaching
 from ebgan_mdn_jax.kinematics import planar
-from ebgan_mdn_jax.tasks.base import Conditional, EvaluationConfig, Task, heldout_nll
+from ebgan_mdn_jax.tasks.base import Conditional, Data, EvaluationConfig, Task, heldout_nll
 from ebgan_mdn_jax.types import Array, Batch, PRNGKey, Spec
 
 Labels = Literal["analytic", "gradient", "incremental"]
@@ -110,7 +110,7 @@ _TARGETS = {"square": square_targets, "reach": reachable_targets}
 
 
 def evaluate(
-    key: PRNGKey, policy: Conditional, heldout: Batch, mask: Array, config: EvaluationConfig, *, angles: Angles
+    key: PRNGKey, policy: Conditional, data: Data, config: EvaluationConfig, *, angles: Angles
 ) -> dict[str, Array]:
     """Metrics at ``num_inputs`` targets, the same for every policy, uniform on the disc within reach.
 
@@ -134,7 +134,7 @@ def evaluate(
     metrics[f"both_elbows@S={config.num_samples},tau={config.tolerance:g}"] = both
     square = square_targets(target_key, config.num_inputs)
     metrics["success_square@0.3"] = reaching.success(tries(key_square, square, config.num_draws)[0], 0.3)
-    return metrics | heldout_nll(policy, heldout, mask)
+    return metrics | heldout_nll(policy, data)
 
 
 def make(labels: Labels = "analytic", angles: Angles = "raw", targets: Targets = "square") -> Task:

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from ebgan_mdn_jax.evaluation import reaching
 from ebgan_mdn_jax.kinematics import planar
-from ebgan_mdn_jax.tasks.base import Conditional, EvaluationConfig, Task, heldout_nll
+from ebgan_mdn_jax.tasks.base import Conditional, Data, EvaluationConfig, Task, heldout_nll
 from ebgan_mdn_jax.tasks.two_link import LENGTHS, REACH
 from ebgan_mdn_jax.types import Array, Batch, PRNGKey, Spec
 
@@ -73,9 +73,7 @@ def targets(key: PRNGKey, num: int) -> Array:
     return proposals[jnp.argsort(~found, stable=True)[:num]]  # 64 % of the box has one: the list does not run out
 
 
-def evaluate(
-    key: PRNGKey, policy: Conditional, heldout: Batch, mask: Array, config: EvaluationConfig
-) -> dict[str, Array]:
+def evaluate(key: PRNGKey, policy: Conditional, data: Data, config: EvaluationConfig) -> dict[str, Array]:
     """Metrics at ``num_inputs`` targets, the same for every policy, uniform where there is an answer.
 
     Of ``num_draws`` draws at each: ``success@tau`` and the tip's distances as for `two_link`, whatever the limits; ``valid@0.3``:
@@ -99,7 +97,7 @@ def evaluate(
     setting = f"S={config.num_samples},tau={config.tolerance:g}"
     metrics[f"all_solutions@{setting}"] = reaching.all_reached(hit, exists)
     metrics[f"all_solutions_of_2@{setting}"] = reaching.all_reached(hit, two)
-    return metrics | heldout_nll(policy, heldout, mask)
+    return metrics | heldout_nll(policy, data)
 
 
 # No answer's tip is lower than theta = (0, -pi / 2) brings it.

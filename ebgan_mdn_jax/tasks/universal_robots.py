@@ -21,7 +21,7 @@ import jax.numpy as jnp
 
 from ebgan_mdn_jax.kinematics import planar
 from ebgan_mdn_jax.kinematics import universal_robots as arms
-from ebgan_mdn_jax.tasks.base import Conditional, EvaluationConfig, Task, heldout_nll
+from ebgan_mdn_jax.tasks.base import Conditional, Data, EvaluationConfig, Task, heldout_nll
 from ebgan_mdn_jax.types import Array, Batch, PRNGKey, Spec
 
 NUM_TARGETS = 2_000  # that the default number of demonstrations holds, on average
@@ -83,8 +83,7 @@ def solutions_found(joints: Array, error: Array, solutions: Array, mask: Array, 
 def evaluate(
     key: PRNGKey,
     policy: Conditional,
-    heldout: Batch,
-    mask: Array,
+    data: Data,
     config: EvaluationConfig,
     *,
     arm: arms.Arm,
@@ -112,7 +111,7 @@ def evaluate(
         "orientation_error": jnp.median(angle),
         f"solutions@S={config.num_samples},tau={1000 * config.tolerance:g}mm": found,
     }
-    return metrics | heldout_nll(policy, heldout, mask)
+    return metrics | heldout_nll(policy, data)
 
 
 def make(arm: arms.Arm, any_pose: bool = False, sincos: bool = False) -> Task:
