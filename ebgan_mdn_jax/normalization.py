@@ -47,6 +47,7 @@ class Normalization(NamedTuple):
             bound(spec.obs_high, self.obs_shift, self.obs_scale),
             bound(spec.action_low, self.action_shift, self.action_scale),
             bound(spec.action_high, self.action_shift, self.action_scale),
+            spec.obs_shape,
         )
 
     @property

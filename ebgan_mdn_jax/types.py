@@ -30,13 +30,15 @@ class Batch(NamedTuple):
 class Spec(NamedTuple):
     """What a method must know of a task: dimensions and the boxes that observations and actions live in.
 
-    The action box is where uniform negatives are drawn; actions may leave it.
+    The action box is where uniform negatives are drawn; actions may leave it. Where observations are images, ``obs_shape`` is their
+    ``(height, width, channels)``, and an observation has the pixels in that order.
     """
 
     obs_low: tuple[float, ...]
     obs_high: tuple[float, ...]
     action_low: tuple[float, ...]
     action_high: tuple[float, ...]
+    obs_shape: tuple[int, ...] = ()
 
     @property
     def obs_dim(self) -> int:

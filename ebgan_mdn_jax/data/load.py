@@ -20,7 +20,6 @@ from ebgan_mdn_jax.types import Batch, InputError, Spec, require, resolve_path
 
 # Where real recordings come from: modules with URL, find(data_dir), parse(text, name), fetch() and to_batch(values).
 RECORDINGS = {"geyser": geyser}
-_NUM_HELDOUT = 500
 
 
 class Dataset(NamedTuple):
@@ -155,7 +154,7 @@ def _synthetic(name: str, num: int, directory: pathlib.Path, draws: Sequence[int
 
     def prepare(draw):
         """Of key 0 with the held-out rows of key 1; further ones of keys 2, 3, ..."""
-        splits = {"train": (draw + 1 if draw else 0, num)} | ({} if draw else {"heldout": (1, _NUM_HELDOUT)})
+        splits = {"train": (draw + 1 if draw else 0, num)} | ({} if draw else {"heldout": (1, TASKS[name].num_heldout)})
         label = f"{name}_{num}_{definition}" + (f"_{draw}" if draw else "")
         make_splits = lambda: {split: make(*of) for split, of in splits.items()}  # noqa: E731
         return _prepare(name, label, make_splits, directory, "give another --data_dir", tuple(splits))

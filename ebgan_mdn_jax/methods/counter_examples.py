@@ -60,16 +60,14 @@ def make(config, spec: Spec, optimizer: optax.GradientTransformation, search: im
 
     def draw_pairs(key, state, batch, hyper, axis_name):
         chain = chain_of(hyper, config.langevin.noise, spec.obs_dim + spec.action_dim, hyper.noise_scale)
-        sizes = batch.obs.shape[0], config.num_negatives
+        weights, sizes = state.params.energy, (batch.obs.shape[0], config.num_negatives)
+
+        def energy_fn(obs, action):
+            return search.in_box(weights)(search.encode(weights, obs), action)
+
+        carried = state.extra, state.step
         obs, action, buffer, infos = joint_sampler.draw(
-            key,
-            chain,
-            search.in_box(state.params.energy),
-            state.extra,
-            state.step,
-            *sizes,
-            hyper.restart_probability,
-            axis_name,
+            key, chain, energy_fn, *carried, *sizes, hyper.restart_probability, axis_name
         )
         return Drawn(obs, action, buffer, jnp.mean(infos.acceptance), jnp.mean(infos.clip_share), jnp.zeros(()))
 
@@ -78,6 +76,7 @@ def make(config, spec: Spec, optimizer: optax.GradientTransformation, search: im
             return draw_pairs(key, state, batch, hyper, axis_name)
         weights, extra, marginal_loss, infos = state.params.energy, state.extra, jnp.zeros(()), []
         drawn = negatives.draw(key, batch.action, spec, num_uniform, num_data, axis_name)
+        code = search.encode(weights, batch.obs)
 
         def keys_for(purpose):
             return collectives.row_keys(jax.random.fold_in(key, purpose), batch.obs.shape[0], axis_name)
@@ -85,16 +84,14 @@ def make(config, spec: Spec, optimizer: optax.GradientTransformation, search: im
         if num_chains:
             starts, others = drawn[:num_chains], drawn[num_chains:]
             sizes = hyper.step_size, hyper.last_step_size
-            ends, _, info = search.run_chains(
-                keys_for(_CHAINS), weights, batch.obs, starts, hyper, sizes, hyper.noise_scale
-            )
+            ends, _, info = search.run_chains(keys_for(_CHAINS), weights, code, starts, hyper, sizes, hyper.noise_scale)
             drawn = jnp.concatenate([ends, others])
             infos.append(info)
         if num_searched:
-            populate = lambda key, row: search.populate(  # noqa: E731
-                key, weights, row, hyper, num_searched, config.search_iterations
+            sizes = num_searched, config.search_iterations
+            found = jax.vmap(lambda key, code: search.populate(key, weights, code, hyper, *sizes).action)(
+                keys_for(_SEARCH), code
             )
-            found = jax.vmap(populate)(keys_for(_SEARCH), batch.obs).action
             drawn = jnp.concatenate([drawn, jnp.moveaxis(found, 0, 1)])
         if num_marginal:
             noise = "langevin" if config.langevin.noise == "ibc" else config.langevin.noise

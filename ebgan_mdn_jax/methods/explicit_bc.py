@@ -7,6 +7,7 @@ The baseline that cannot be multi-valued: its optimum is the conditional mean. T
 import dataclasses
 from typing import NamedTuple
 
+import flax.linen as nn
 import jax.numpy as jnp
 import optax
 
@@ -17,11 +18,12 @@ from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require_at_least, 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Program structure: network (`networks.MLP`) and the epochs between two decays of the learning rate."""
+    """Program structure: network (`networks.MLP`, behind the ``encoder`` of images) and the epochs between two decays of the rate."""
 
     hidden: tuple[int, ...] = (64, 64, 64, 64)
     init: networks.Init = "torch"
     residual: networks.Residual = "none"
+    encoder: networks.EncoderConfig = networks.EncoderConfig()
     decay_every: int = 0
 
     def __post_init__(self):
@@ -54,7 +56,9 @@ def make(
     config: Config, spec: Spec, horizon: Horizon, optimizer: optax.GradientTransformation = optax.scale_by_adam()
 ) -> Method:
     """Build the method; ``sample`` repeats its one action, and it has no density."""
+    encoder = networks.make_encoder(config.encoder, spec)
     network = networks.MLP(config.hidden, spec.action_dim, config.init, config.residual)
+    network = network if encoder is None else nn.Sequential([encoder, network])
 
     def init(key):
         key_init, key_state = base_keys(key)

@@ -48,8 +48,9 @@ from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_a
 class Config:
     """Program structure.
 
-    ``energy_residual``: see `networks.MLP`. ``num_negatives`` is N; what the shares, rounded down, leave of it is uniform. Negatives by
-    derivative-free search are a population of just as many, after ``search_iterations``. With a ``replay_buffer`` of so many pairs the
+    ``energy_residual``: see `networks.MLP`; ``encoder``, of images: `networks.EncoderConfig`. ``num_negatives`` is N; what the shares,
+    rounded down, leave of it is uniform. Negatives by derivative-free search are a population of just as many, after
+    ``search_iterations``. With a ``replay_buffer`` of so many pairs the
     energy is trained as a joint one (`joint`), usually by contrastive divergence. The chain of `LangevinConfig` is that of marginal
     draws too, but with the textbook's noise where it has IBC's, of which ``delta_clip`` then cuts a good part at the default step sizes.
     ``gradient_penalty`` is the norm of `losses.gradient_penalty`. From ``sample_by`` on it is about the search for actions, of which
@@ -59,6 +60,7 @@ class Config:
     energy_hidden: tuple[int, ...] = (64, 64, 64)
     energy_init: networks.Init = "torch"
     energy_residual: networks.Residual = "none"
+    encoder: networks.EncoderConfig = networks.EncoderConfig()
     num_negatives: int = 64
     langevin_share: float = 0.0
     derivative_free_share: float = 0.0
@@ -180,9 +182,10 @@ def make(
     config: Config, spec: Spec, horizon: Horizon, optimizer: optax.GradientTransformation = optax.scale_by_adam()
 ) -> Method:
     """Build the method; it has an energy and no density."""
-    network = networks.EnergyMLP(config.energy_hidden, config.energy_init, config.energy_residual)
+    encoder = networks.make_encoder(config.encoder, spec)
+    network = networks.EnergyMLP(config.energy_hidden, config.energy_init, config.energy_residual, encoder)
     units = unit_box(spec)
-    search = implicit.make(config, spec, network.apply)
+    search = implicit.make(config, spec, network)
     contrasts = counter_examples.make(config, spec, optimizer, search)
 
     def init(key):
@@ -218,7 +221,8 @@ def make(
             if config.gradient_penalty == "none":
                 energies, penalty = network.apply(weights, obs, actions), jnp.zeros(())
             else:
-                energies, gradient = base.energy_and_gradient(search.in_box(weights), obs, units.action(actions))
+                code = search.encode(weights, obs)
+                energies, gradient = base.energy_and_gradient(search.in_box(weights), code, units.action(actions))
                 penalty = losses.gradient_penalty(gradient, config.gradient_penalty, hyper.penalty_margin)
                 penalty = hyper.penalty_weight * jnp.mean(penalty)
             loss = jnp.mean(contrast(energies[0], energies[1:], hyper.temperature))

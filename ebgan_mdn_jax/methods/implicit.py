@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ebgan_mdn_jax import collectives
+from ebgan_mdn_jax import collectives, networks
 from ebgan_mdn_jax.normalization import unit_box
 from ebgan_mdn_jax.samplers import base, derivative_free, langevin, selection
 from ebgan_mdn_jax.types import Array, PyTree, Spec, require, require_at_least, require_choices
@@ -41,9 +41,10 @@ class LangevinConfig:
 class Search(NamedTuple):
     """Pure functions of an energy's weights and the scalars of `ibc.Hyper`."""
 
-    in_box: Callable  # (weights) -> energy_fn of observations in data units and actions in half extents of the box
-    run_chains: Callable  # (keys [B], weights, obs [B, Do], action [C, B, Da], hyper, step_sizes, noise_scale) -> action, energy, infos
-    populate: Callable  # (key, weights, obs [Do], hyper, num_candidates, num_iterations) -> Population, by derivative-free search
+    encode: Callable  # (weights, obs [B, Do]) -> code [B, E]
+    in_box: Callable  # (weights) -> energy_fn of codes and actions in half extents of the box
+    run_chains: Callable  # (keys [B], weights, code [B, E], action [C, B, Da], hyper, step_sizes, noise_scale) -> action, energy, infos
+    populate: Callable  # (key, weights, code [E], hyper, num_candidates, num_iterations) -> Population, by derivative-free search
     draw: Callable  # (key, weights, hyper, obs [B, Do], num_samples, how: Inference) -> [N, B, Da]
 
 
@@ -67,41 +68,48 @@ def make_chain(
     return langevin.make(sizes, *box, noise, noise_scale, delta_clip=clip, metropolis=config.metropolis)
 
 
-def make(config, spec: Spec, energy_fn: Callable) -> Search:
-    """Build the searches of an `ibc.Config` for ``energy_fn(weights, obs [B, Do], action [..., B, Da]) -> [..., B]``."""
+def make(config, spec: Spec, network: networks.EnergyMLP) -> Search:
+    """Build the searches of an `ibc.Config` for the energy ``network``; an observation is encoded once, whatever it is searched for."""
     units = unit_box(spec)
 
-    def in_box(weights: PyTree) -> Callable:
-        return lambda obs, action: energy_fn(weights, obs, units.action_to_data(action))
+    def encode(weights, obs):
+        return network.apply(weights, obs, method="encode")
 
-    def run_chains(keys, weights, obs, action, hyper, step_sizes, noise_scale):
+    def energy_fn(weights, code, action):
+        return network.apply(weights, code, action, method="of_code")
+
+    def in_box(weights: PyTree) -> Callable:
+        return lambda code, action: energy_fn(weights, code, units.action_to_data(action))
+
+    def run_chains(keys, weights, code, action, hyper, step_sizes, noise_scale):
         chain = make_chain(config.langevin, hyper, spec.action_dim, step_sizes, config.langevin.noise, noise_scale)
-        chains, infos, _ = base.run(keys, chain, in_box(weights), obs, units.action(action))
+        chains, infos, _ = base.run(keys, chain, in_box(weights), code, units.action(action))
         return units.action_to_data(chains.action), chains.energy, infos
 
-    def populate(key, weights, row, hyper, num_candidates, num_iterations):
+    def populate(key, weights, code, hyper, num_candidates, num_iterations):
         bounds = spec.action_low, spec.action_high
         sizes = num_candidates, num_iterations, hyper.sigma, hyper.shrink
-        return derivative_free.search(key, functools.partial(energy_fn, weights), row, *bounds, *sizes)
+        return derivative_free.search(key, functools.partial(energy_fn, weights), code, *bounds, *sizes)
 
-    def descend(key, weights, row, hyper):
+    def descend(key, weights, code, hyper):
         key_start, *key_passes = jax.random.split(key, 3)
         shape = (config.num_candidates, 1, spec.action_dim)
-        action = units.action_to_data(jax.random.uniform(key_start, shape, row.dtype, -1.0, 1.0))
+        action = units.action_to_data(jax.random.uniform(key_start, shape, code.dtype, -1.0, 1.0))
         passes = ((hyper.step_size, hyper.last_step_size), (hyper.second_step_size, hyper.second_last_step_size))
         for key_pass, sizes in list(zip(key_passes, passes, strict=True))[: 1 + config.second_pass]:
             action, energy, _ = run_chains(
-                key_pass[None], weights, row[None], action, hyper, sizes, hyper.search_noise_scale
+                key_pass[None], weights, code[None], action, hyper, sizes, hyper.search_noise_scale
             )
         return derivative_free.Population(action[:, 0], energy[:, 0])
 
     def draw(key, weights, hyper, obs, num_samples, how: Inference):
         def of_row(key, row):
             key_search, key_choice = jax.random.split(key)
+            code = encode(weights, row[None])[0]
             if config.search == "langevin":
-                population = descend(key_search, weights, row, hyper)
+                population = descend(key_search, weights, code, hyper)
             else:
-                population = populate(key_search, weights, row, hyper, config.num_candidates, config.num_iterations)
+                population = populate(key_search, weights, code, hyper, config.num_candidates, config.num_iterations)
             if how == "argmin":
                 best = selection.lowest_energy(population.action, population.energy)
                 return jnp.broadcast_to(best, (num_samples, spec.action_dim))
@@ -112,4 +120,4 @@ def make(config, spec: Spec, energy_fn: Callable) -> Search:
         keys = collectives.row_keys(key, obs.shape[0])
         return jnp.moveaxis(derivative_free.map_rows(of_row, keys, obs, config.num_candidates), 0, 1)
 
-    return Search(in_box, run_chains, populate, draw)
+    return Search(encode, in_box, run_chains, populate, draw)

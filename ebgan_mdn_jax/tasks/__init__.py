@@ -1,6 +1,7 @@
 """Registry of tasks."""
 
 from ebgan_mdn_jax.tasks import (
+    coordinates,
     discontinuous,
     geyser,
     multi_route,
@@ -25,6 +26,7 @@ TASKS: dict[str, Task] = {
     "noise_labels": multivalued.NOISE_LABELS,
     "gaussian_grid": multivalued.GAUSSIAN_GRID,
     **discontinuous.VARIANTS,
+    "coordinates": coordinates.COORDINATES,
     "geyser": geyser.GEYSER,
     **two_link.VARIANTS,
     "two_link_limits": two_link_limits.TWO_LINK_LIMITS,

@@ -57,6 +57,7 @@ class Task(NamedTuple):
     conditional: Conditional | None  # the exact conditional distribution
     modes: Callable | None  # (obs [B, Do]) -> actions [M, B, Da], mask [M, B]
     normalize: bool = False  # networks see the boxes of ``spec`` as [-1, 1]
+    num_heldout: int = 500  # rows of a synthetic task
     num_folds: int = 1  # data come as this many train/held-out splits; seed i uses split i % num_folds
     primary: str = "w1"  # the metric that methods are compared by, chosen before any was run: its name, up to "@S=..."
     joints: Callable | None = None  # (action [..., Da]) -> [..., n + 1, 2]: what a figure draws of an arm with n links
