@@ -33,7 +33,7 @@ README = pathlib.Path(__file__).resolve().parents[1] / "README.md"
 _FILES = ("table.csv", "members.csv", "provenance.json")
 _FIGURES_CAPTION = (
     "Lines: mean over seeds, bands: 95 % bootstrap interval; dashed: runs without the setting; a gap: a member diverged. Points of a "
-    "scatter are members. Samples are of seeds 0 and 1, arms and energies of seed 0.\n"
+    "scatter are members. Samples are of seeds 0 and 1, demonstrations, arms and energies of seed 0.\n"
 )
 
 
