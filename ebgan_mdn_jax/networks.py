@@ -6,8 +6,10 @@ float32, or float64 where ``jax_enable_x64`` is set.
 """
 
 import dataclasses
+import math
 from typing import Literal, get_args
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -42,10 +44,15 @@ def initializers(init: Init, fan_in: int):
 
 
 class Dense(nn.Module):
-    """Affine map of features-major activations, ``[in, rows] -> [features, rows]``."""
+    """Affine map of features-major activations, ``[in, rows] -> [features, rows]``.
+
+    With ``spectral`` the kernel is divided by an estimate of its largest singular value (Miyato et al. 2018): one power iteration from the
+    direction in the collection "spectral", which goes on from there where that collection is mutable.
+    """
 
     features: int
     init_name: Init
+    spectral: bool = False
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -54,38 +61,59 @@ class Dense(nn.Module):
         kernel_init, bias_init = initializers(self.init_name, fan_in)
         kernel = self.param("kernel", kernel_init, (fan_in, self.features), dtype)
         bias = self.param("bias", bias_init, (self.features,), dtype)
+        if self.spectral:
+            kernel = kernel / self._largest_singular_value(kernel)
         return kernel.T @ x + bias[:, None]
+
+    def _largest_singular_value(self, kernel: Array) -> Array:
+        start = lambda: jax.random.normal(self.make_rng("params"), (self.features,), kernel.dtype)  # noqa: E731
+        direction = self.variable("spectral", "direction", start)
+        left = _unit(kernel @ direction.value)
+        right = _unit(left @ kernel)
+        if not self.is_initializing() and self.is_mutable_collection("spectral"):
+            direction.value = jax.lax.stop_gradient(right)
+        return left @ kernel @ right
+
+
+def _unit(vector: Array) -> Array:
+    return vector * jax.lax.rsqrt(jnp.maximum(jnp.sum(vector**2), 1e-12))
 
 
 class MLP(nn.Module):
     """Multilayer perceptron with ReLU, ``[..., in] -> [..., out]``, or a residual network of it.
 
     With ``residual`` the hidden layers, of one width and in pairs, are blocks between a first and a last affine map: "preactivation" adds
-    ``D2(relu(D1(relu(x))))`` to x, "original" is ``relu(x + D2(relu(D1(x))))`` (He et al. 2016; IBC's two kinds, without dropout).
+    ``D2(relu(D1(relu(x))))`` to x, "original" is ``relu(x + D2(relu(D1(x))))`` (He et al. 2016; IBC's two kinds, without dropout). With
+    ``spectral`` all layers are normalised (`Dense`), so that without ``residual`` no output moves further than the input does.
     """
 
     hidden: tuple[int, ...]
     out: int
     init_name: Init = "torch"
     residual: Residual = "none"
+    spectral: bool = False
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """Apply the network."""
         lead = x.shape[:-1]
         x = x.reshape(-1, x.shape[-1]).T
+
+        def dense(width, x):
+            return Dense(width, self.init_name, self.spectral)(x)
+
         if self.residual == "none":
             for width in self.hidden:
-                x = nn.relu(Dense(width, self.init_name)(x))
+                x = nn.relu(dense(width, x))
         else:
             require_residual(self.hidden, self.residual)
             before = self.residual == "preactivation"
-            x = Dense(self.hidden[0], self.init_name)(x)
+            x = dense(self.hidden[0], x)
             for width in self.hidden[::2]:
-                inner = nn.relu(Dense(width, self.init_name)(nn.relu(x) if before else x))
-                x = x + Dense(width, self.init_name)(inner)
+                inner = nn.relu(dense(width, nn.relu(x) if before else x))
+                x = x + dense(width, inner)
                 x = x if before else nn.relu(x)
-        return Dense(self.out, self.init_name)(x).T.reshape(*lead, self.out)
+        return dense(self.out, x).T.reshape(*lead, self.out)
 
 
 def require_residual(hidden: tuple[int, ...], residual: Residual) -> None:
@@ -108,6 +136,7 @@ class EncoderConfig:
     def __post_init__(self):
         require_choices(self, "method.encoder")
         require_at_least(1, self, "method.encoder", "channels")
+        require(self.channels != (), "method.encoder.channels=(): needs at least one layer, such as (16,32,32)")
 
 
 class Convolution(nn.Module):
@@ -138,7 +167,7 @@ class ImageEncoder(nn.Module):
     Each of ``channels`` is a 3 x 3 convolution, ReLU and a 2 x 2 maximum (IBC's conv-maxpool encoder). Of the last maps "average" takes
     the mean over pixels (E = channels), "spatial_softmax" the mean position under a softmax over pixels (Finn et al. 2016; E = twice the
     channels, in [-1, 1], with a learned temperature). With ``coordinates`` a pixel's own position is two channels more at the entry
-    (CoordConv, Liu et al. 2018).
+    (CoordConv, Liu et al. 2018). Kernels are "lecun" (`initializers`).
     """
 
     shape: tuple[int, int, int]
@@ -158,8 +187,8 @@ class ImageEncoder(nn.Module):
             x = nn.relu(_halve(x))
         if self.pooling == "average":
             return jnp.mean(x, axis=(1, 2)).reshape(*lead, -1)
-        temperature = self.param("temperature", nn.initializers.ones, (), dtype)
-        weight = jax.nn.softmax(x.reshape(x.shape[0], -1, x.shape[-1]) / temperature, axis=1)
+        log_temperature = self.param("log_temperature", nn.initializers.zeros, (), dtype)
+        weight = jax.nn.softmax(x.reshape(x.shape[0], -1, x.shape[-1]) * jnp.exp(-log_temperature), axis=1)
         positions = _positions(*x.shape[1:3], dtype).reshape(-1, 2)
         return jnp.einsum("bpc,pd->bcd", weight, positions).reshape(*lead, -1)
 
@@ -189,7 +218,7 @@ def make_encoder(config: EncoderConfig, spec: Spec) -> ImageEncoder | None:
     if config.kind == "none":
         return None
     require(
-        len(spec.obs_shape) == 3,
+        len(spec.obs_shape) == 3 and math.prod(spec.obs_shape) == spec.obs_dim,
         f"method.encoder.kind={config.kind}: observations of this task are no images; set it to none",
     )
     halvings = len(config.channels)
@@ -202,7 +231,7 @@ def make_encoder(config: EncoderConfig, spec: Spec) -> ImageEncoder | None:
 
 
 class EnergyMLP(nn.Module):
-    """Energy ``[..., B]`` of ``action [..., B, Da]`` given ``obs [B, Do]``: one network call for any number of actions per row.
+    """Energy ``[..., B]`` of ``action [..., B, Da]`` given ``obs [B, Do]`` or ``[..., B, Do]``: one network call for all actions.
 
     With an ``encoder``, what it makes of the observation, its code, may be kept for further actions: ``__call__`` is ``of_code`` after
     ``encode``.
@@ -211,6 +240,7 @@ class EnergyMLP(nn.Module):
     hidden: tuple[int, ...]
     init_name: Init = "torch"
     residual: Residual = "none"
+    spectral: bool = False
     encoder: ImageEncoder | None = None
 
     def __call__(self, obs: Array, action: Array) -> Array:
@@ -218,17 +248,20 @@ class EnergyMLP(nn.Module):
         return self.of_code(self.encode(obs), action)
 
     def encode(self, obs: Array) -> Array:
-        """The code ``[B, E]`` of ``obs [B, Do]``; without an encoder the observation itself."""
+        """The code ``[..., E]`` of ``obs [..., Do]``; without an encoder the observation itself."""
         return obs if self.encoder is None else self.encoder(obs)
 
     @nn.compact
     def of_code(self, obs: Array, action: Array) -> Array:
-        """The energy given a code."""
+        """The energy given a code ``[B, E]`` or one for each action ``[..., B, E]``."""
         lead = action.shape[:-1]
+        chex.assert_equal(obs.shape[:-1], lead[-1:] if obs.ndim == 2 else lead)
         obs = jnp.broadcast_to(obs, (*lead, obs.shape[-1]))
         # Laid out features-major before they are joined: joined first, the first layer's products take 2 to 3 times as long.
         inputs = jnp.concatenate([jnp.moveaxis(obs, -1, 0), jnp.moveaxis(action, -1, 0)])
-        return MLP(self.hidden, 1, self.init_name, self.residual)(inputs.reshape(inputs.shape[0], -1).T).reshape(lead)
+        return MLP(self.hidden, 1, self.init_name, self.residual, self.spectral)(
+            inputs.reshape(inputs.shape[0], -1).T
+        ).reshape(lead)
 
 
 class MixtureMLP(nn.Module):

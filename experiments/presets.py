@@ -8,7 +8,9 @@ generator (``w = 0.03``) but takes weight from its bad components (``reweight``)
 the final benchmark where it survives). Where they give none for a task, the nearest one they have stands in: the hyperbola's for the other
 functions, the two-link arm's for other arms, the multi-route EBGAN's for EBGAN-MDN there. Energies on arms see 64 negatives (their
 scripts: 256), and the UR arms and the routes, with more rows, have a quarter of the epochs, about the steps of the planar arm.
-The baselines that the paper lacks train as long as its others, the nearest neighbours for one epoch, which reads all rows.
+The baselines that the paper lacks train as long as its others, the nearest neighbours for one epoch, which reads all rows. On particles
+"paper" is IBC's own code for the two policies that it has there (arXiv 2109.00137; its best configurations, of 100,000 steps): ``ibc`` by
+Langevin dynamics and ``explicit_bc``, here without the latter's dropout, and with the learning rate falling once per epoch.
 
 "small" trains in seconds on a CPU: the authors' networks and rates, 1,600 steps (100 epochs of 500 rows), three components; alpha falls.
 """
@@ -83,7 +85,22 @@ def _mixture(task: str) -> tuple[str, ...]:
     return settings + (grid if task == "gaussian_grid" else ("method.generator.covariance=isotropic",))
 
 
+def _particle(residual_field: str, hidden_field: str, init_field: str) -> tuple[str, ...]:
+    """What IBC's policies of a particle share: 1 % off the learning rate every 100 steps, in epochs of 200."""
+    return (
+        "train.batch_size=512",
+        "train.steps=100000",
+        f"method.{hidden_field}=(2048,2048)",
+        f"method.{residual_field}=preactivation",
+        f"method.{init_field}=normal_0.05",
+        "method.decay_every=1",
+        f"hyper.learning_rate_decay={0.99**2:.4f}",
+    )
+
+
 def _explicit_bc(task: str) -> tuple[str, ...]:
+    if task.startswith("particle"):
+        return _particle("residual", "hidden", "init")
     arm = (_decay_every(task, 30), "hyper.learning_rate_decay=0.1")
     return (_steps(task, _epochs(task)), *(arm if _is_arm(task) else (_decay_every(task),)))
 
@@ -155,6 +172,16 @@ def _cgan(task: str) -> tuple[str, ...]:
 
 def _ibc(task: str) -> tuple[str, ...]:
     """The first noise of the search is 0.33 in units of the action; `ibc.Hyper.sigma` is in half extents of the box."""
+    if task.startswith("particle"):
+        return (
+            *_particle("energy_residual", "energy_hidden", "energy_init"),
+            "method.num_negatives=8",
+            "method.langevin_share=1",
+            "method.langevin.num_steps=100",
+            "method.gradient_penalty=inf",
+            "method.search=langevin",
+            "method.num_candidates=512",
+        )
     spec = TASKS[task].spec
     half = 1.0 if TASKS[task].normalize else (spec.action_high[0] - spec.action_low[0]) / 2
     return (

@@ -3,11 +3,13 @@
 import json
 import math
 
+import jax
 import pytest
 
-from ebgan_mdn_jax.methods import METHODS
+from ebgan_mdn_jax.methods import METHODS, ibc
+from ebgan_mdn_jax.methods.base import step_decay
 from ebgan_mdn_jax.tasks import TASKS
-from ebgan_mdn_jax.types import InputError
+from ebgan_mdn_jax.types import Horizon, InputError
 from experiments import config as configs
 from experiments.configs import CONFIGS
 
@@ -166,7 +168,20 @@ def test_paper_presets_fit_every_task(task):
         share = 0.5 if task == "gaussian_grid" else 0.25 if task.startswith(("ur", "multi_route")) else 1
         paper = 300 if task.startswith(("two", "three", "ur")) else 200
         expected = {"cgan": share * paper, "nearest_neighbour": 1}.get(method, share * 100)
+        if task.startswith("particle") and method in ("ibc", "explicit_bc"):
+            expected = 500  # IBC's 100,000 steps
         assert epochs == expected
+
+
+def test_paper_preset_of_a_particle_is_ibcs():
+    """In 16 dimensions 8,691,713 parameters, counted in its code; the learning rate is at 4.3e-8 in the end, as there."""
+    config = configs.make_config("particle_16d", "ibc", preset="paper")
+    spec, horizon = TASKS["particle_16d"].spec, Horizon.of(100_000, 102_000, 512)
+    method = ibc.make(config.method, spec, horizon)
+    params = jax.eval_shape(method.init, jax.random.key(0)).params
+    assert sum(leaf.size for leaf in jax.tree.leaves(params.energy)) == 8_691_713
+    (factor,) = config.hyper["learning_rate_decay"]
+    assert 1e-3 * step_decay(99_999, horizon, factor, config.method.decay_every) == pytest.approx(4.4e-8, rel=0.02)
 
 
 def test_the_default_is_one_configuration_for_all_tasks():

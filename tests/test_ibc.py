@@ -327,6 +327,35 @@ def test_marginal_step_is_that_of_maximum_entropy_on_draws_held_constant():
     chex.assert_trees_all_close(moved, grads, rtol=1e-3, atol=1e-5)
 
 
+# Spectral normalisation
+
+
+def test_spectral_energies_train_and_carry_their_directions():
+    config = ibc.Config(energy_hidden=(8, 8), energy_spectral=True, num_negatives=4, gradient_penalty="2")
+    method = ibc.make(config, SPEC, Horizon(1_000, 1))
+    state = jax.jit(method.init)(jax.random.key(0))
+    batch = Batch(jnp.zeros((4, 1)), jnp.full((4, 1), 1.0))
+    step = jax.jit(method.step)
+    leaves = lambda state: jax.tree.leaves(state.params.energy["spectral"])  # noqa: E731
+    before = leaves(state)
+    assert (
+        len(before) == 3 and len(jax.tree.leaves(state.opt_state)) == 1 + 2 * 6
+    )  # count, and two moments of six arrays
+    for _ in range(300):
+        state, info = step(state, batch, method.hyper._replace(learning_rate=0.01))
+    assert all(np.any(old != new) for old, new in zip(before, leaves(state), strict=True))
+    assert info.energy_loss < 1.4  # from log 5 = 1.6; the best of slope 1, |a - 1|, has 0.95 on average
+    grid = jnp.linspace(-2, 2, 101)[:, None, None]
+    slope = jax.grad(lambda action: jnp.sum(method.energy(state.params, jnp.zeros((1, 1)), action)))(grid)
+    assert 0.1 < np.abs(slope).max() < 1.01
+    halves = jax.tree.map(lambda rows: rows.reshape(2, 2, 1), batch)
+    whole, _ = step(state, batch, method.hyper)
+    split, _ = jax.jit(jax.vmap(lambda rows: method.step(state, rows, method.hyper, "batch"), axis_name="batch"))(
+        halves
+    )
+    chex.assert_trees_all_close(jax.tree.map(lambda leaf: leaf[1], split.params), whole.params, rtol=1e-4, atol=1e-6)
+
+
 # Joint energy
 
 

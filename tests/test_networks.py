@@ -71,6 +71,38 @@ def test_blocks_need_pairs_of_one_width(hidden):
         networks.require_residual(hidden, "original")
 
 
+def test_spectral_layers_divide_by_the_largest_singular_value():
+    """After enough power iterations; the direction moves only where its collection is mutable, and has no gradient of its own."""
+    layer = networks.Dense(5, "torch", spectral=True)
+    x = rows(7, 3).T @ rows(7, 4, seed=1)  # [3, 4]
+    weights = layer.init(jax.random.key(0), x)
+    start = weights["spectral"]["direction"]
+    assert start.shape == (5,) and np.ptp(start) > 0
+    kernel, bias = (np.asarray(weights["params"][name], np.float64) for name in ("kernel", "bias"))
+    apply = jax.jit(lambda weights: layer.apply(weights, x, mutable=["spectral"]))
+    out, after = apply(weights)
+    left = kernel @ np.asarray(start, np.float64)
+    left /= np.linalg.norm(left)
+    right = left @ kernel / np.linalg.norm(left @ kernel)
+    np.testing.assert_allclose(after["spectral"]["direction"], right, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(out, (kernel / (left @ kernel @ right)).T @ x + bias[:, None], rtol=1e-4, atol=1e-5)
+    for _ in range(100):
+        weights = weights | apply(weights)[1]
+    scale = np.linalg.svd(kernel, compute_uv=False)[0]
+    np.testing.assert_allclose(layer.apply(weights, x), (kernel / scale).T @ x + bias[:, None], rtol=1e-4, atol=1e-5)
+
+
+def test_a_spectral_energy_is_nowhere_steeper_than_one():
+    network = networks.EnergyMLP((16, 16), "normal_0.05", spectral=True)
+    obs, action = rows(50, 3), 3 * rows(50, 2, seed=1)
+    weights = network.init(jax.random.key(0), obs, action)
+    for _ in range(50):
+        weights = weights | network.apply(weights, obs, action, mutable=["spectral"])[1]
+    slope = jax.grad(lambda action: jnp.sum(network.apply(weights, obs, action)))(action)
+    steepest = np.linalg.norm(slope, axis=-1).max()
+    assert 0.01 < steepest < 1 + 1e-4
+
+
 # Images
 
 
@@ -110,7 +142,7 @@ def test_spatial_softmax_says_where_a_map_is_high():
     image = jnp.zeros((1, 6, 8)).at[0, 3, 6].set(200.0).reshape(1, 48)
     params = jax.tree.map(jnp.zeros_like, network.init(jax.random.key(0), image))["params"]
     params["Convolution_0"]["kernel"] = params["Convolution_0"]["kernel"].at[1, 1].set(1.0)
-    at = lambda temperature: network.apply({"params": params | {"temperature": jnp.asarray(temperature)}}, image)  # noqa: E731
+    at = lambda temperature: network.apply({"params": params | {"log_temperature": jnp.log(temperature)}}, image)  # noqa: E731
     np.testing.assert_allclose(at(1.0), [[0.0, 1.0]], atol=1e-5)
     weight = np.exp(2.0) / (np.exp(2.0) + 11)  # the other 11 pixels are alike
     np.testing.assert_allclose(at(100.0), [[0.0, weight - (1 - weight) / 11]], atol=1e-5)
@@ -140,6 +172,8 @@ def test_encoders_that_cannot_be_are_refused():
         networks.EncoderConfig("max")
     with pytest.raises(InputError, match="method.encoder.channels"):
         networks.EncoderConfig("average", (0,))
+    with pytest.raises(InputError, match="needs at least one layer"):
+        networks.EncoderConfig("average", ())
 
 
 def test_energy_of_many_actions_is_that_of_each_one():

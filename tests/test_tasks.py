@@ -335,7 +335,7 @@ def test_the_truth_is_at_no_distance_from_itself(name):
         )
 
 
-@pytest.mark.parametrize("name", ["hyperbola", "split_circle", "hysteresis", "disjoint_sets"])
+@pytest.mark.parametrize("name", ["hyperbola", "split_circle", "hysteresis", "disjoint_sets", "inverse_sine"])
 def test_only_a_policy_that_takes_every_branch_is_balanced(name):
     truth = TASKS[name].conditional
     config = {"num_inputs": 20, "num_draws": 300, "num_quadrature": 500}
@@ -343,7 +343,8 @@ def test_only_a_policy_that_takes_every_branch_is_balanced(name):
     def lower(key, obs, num):
         return jnp.broadcast_to(TASKS[name].modes(obs)[0][0], (num, *obs.shape))
 
-    assert float(evaluate(name, truth, **config)["balanced"][0]) > 99.9
+    least = 95 if name == "inverse_sine" else 99.9  # some of its modes are rare
+    assert float(evaluate(name, truth, **config)["balanced"][0]) > least
     assert float(evaluate(name, Conditional(lower, None), **config)["balanced"][0]) == 0.0
 
 

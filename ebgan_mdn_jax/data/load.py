@@ -160,7 +160,10 @@ def _synthetic(name: str, num: int, directory: pathlib.Path, draws: Sequence[int
         return _prepare(name, label, make_splits, directory, "give another --data_dir", tuple(splits))
 
     # A few rows tell one definition of a task from another: an edited task does not meet the rows of the old one.
-    definition = hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in make(0, 8))).hexdigest()[:8]
+    parts = [np.asarray(leaf).tobytes() for leaf in make(0, 8)]
+    if TASKS[name].num_heldout != 500:
+        parts.append(str(TASKS[name].num_heldout).encode())
+    definition = hashlib.sha256(b"".join(parts)).hexdigest()[:8]
     prepared = {draw: prepare(draw) for draw in {0, *draws}}
     return {f"train {draw}": prepared[draw]["train"] for draw in draws} | {"heldout": prepared[0]["heldout"]}
 

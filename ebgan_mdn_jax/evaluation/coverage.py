@@ -54,7 +54,10 @@ def mode_shares(distance: Array, weight: Array | None = None) -> Array:
 
 
 def balanced(shares: Array, true_shares: Array, mask: Array, tolerance: float = 0.4) -> Array:
-    """Percentage of observations with several modes at which all ``shares [M, B]`` are within ``tolerance`` times the true ones of them."""
+    """Percentage of observations with several modes at which all ``shares [M, B]`` are within ``tolerance`` times the true ones of them.
+
+    NaN where no observation has several modes.
+    """
     chex.assert_equal_shape([shares, true_shares, mask])
     right = jnp.all((jnp.abs(shares - true_shares) <= tolerance * true_shares) | ~mask, axis=0)
     several = jnp.sum(mask, axis=0) > 1

@@ -13,8 +13,9 @@ from ebgan_mdn_jax.normalization import unit_box
 from ebgan_mdn_jax.samplers import negatives
 from ebgan_mdn_jax.types import Array, PyTree, Spec
 
-# Folded into the key of a step, for its chains, its derivative-free search and the draws of the marginal sampler.
-_CHAINS, _SEARCH, _MARGINAL = 0x43484149, 0x53454152, 0x4D415247
+# Folded into the key of a step, for its chains, its derivative-free search and the draws of the marginal sampler; the last two also into
+# that of the initial weights.
+_CHAINS, _SEARCH, _MARGINAL, _REPLAY = 0x43484149, 0x53454152, 0x4D415247, 0x5245504C
 
 
 class Drawn(NamedTuple):
@@ -51,24 +52,25 @@ def make(config, spec: Spec, optimizer: optax.GradientTransformation, search: im
 
     def init(key):
         if joint_sampler:
-            return joint_sampler.init(key)
+            return joint_sampler.init(jax.random.fold_in(key, _REPLAY))
         return marginal_sampler.init(jax.random.fold_in(key, _MARGINAL)) if num_marginal else ()
 
-    def chain_of(hyper, noise, dim, noise_scale):
-        sizes = hyper.step_size, hyper.last_step_size
-        return implicit.make_chain(config.langevin, hyper, dim, sizes, noise, noise_scale)
+    def step_sizes(hyper):
+        return hyper.step_size, hyper.last_step_size
 
     def draw_pairs(key, state, batch, hyper, axis_name):
-        chain = chain_of(hyper, config.langevin.noise, spec.obs_dim + spec.action_dim, hyper.noise_scale)
-        weights, sizes = state.params.energy, (batch.obs.shape[0], config.num_negatives)
+        weights, dim = state.params.energy, spec.obs_dim + spec.action_dim
+        chain = implicit.make_chain(
+            config.langevin, hyper, dim, step_sizes(hyper), config.langevin.noise, hyper.noise_scale
+        )
 
         def energy_fn(obs, action):
             return search.in_box(weights)(search.encode(weights, obs), action)
 
-        carried = state.extra, state.step
         obs, action, buffer, infos = joint_sampler.draw(
-            key, chain, energy_fn, *carried, *sizes, hyper.restart_probability, axis_name
-        )
+            key, chain, energy_fn, state.extra, state.step, batch.obs.shape[0], config.num_negatives,
+            hyper.restart_probability, axis_name,
+        )  # fmt: skip
         return Drawn(obs, action, buffer, jnp.mean(infos.acceptance), jnp.mean(infos.clip_share), jnp.zeros(()))
 
     def draw(key, state, batch, hyper, learning_rate, axis_name=None):
@@ -83,19 +85,20 @@ def make(config, spec: Spec, optimizer: optax.GradientTransformation, search: im
 
         if num_chains:
             starts, others = drawn[:num_chains], drawn[num_chains:]
-            sizes = hyper.step_size, hyper.last_step_size
-            ends, _, info = search.run_chains(keys_for(_CHAINS), weights, code, starts, hyper, sizes, hyper.noise_scale)
+            ends, _, info = search.run_chains(
+                keys_for(_CHAINS), weights, code, starts, hyper, step_sizes(hyper), hyper.noise_scale
+            )
             drawn = jnp.concatenate([ends, others])
             infos.append(info)
         if num_searched:
-            sizes = num_searched, config.search_iterations
-            found = jax.vmap(lambda key, code: search.populate(key, weights, code, hyper, *sizes).action)(
-                keys_for(_SEARCH), code
-            )
-            drawn = jnp.concatenate([drawn, jnp.moveaxis(found, 0, 1)])
+
+            def found(key, code):
+                return search.populate(key, weights, code, hyper, num_searched, config.search_iterations).action
+
+            drawn = jnp.concatenate([drawn, jnp.moveaxis(jax.vmap(found)(keys_for(_SEARCH), code), 0, 1)])
         if num_marginal:
             noise = "langevin" if config.langevin.noise == "ibc" else config.langevin.noise
-            chain = chain_of(hyper, noise, spec.action_dim, 1.0)
+            chain = implicit.make_chain(config.langevin, hyper, spec.action_dim, step_sizes(hyper), noise, 1.0)
             draws, info = marginal_sampler.draw(keys_for(_MARGINAL), chain, extra, num_marginal)
             extra, marginal_loss = marginal_sampler.step(
                 extra, units.action(batch.action), draws, learning_rate, axis_name

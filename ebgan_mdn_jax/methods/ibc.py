@@ -8,8 +8,9 @@ With uniform negatives ``exp(-E)`` estimates the conditional density in the box 
 things: ``langevin_share`` (1 in IBC's Langevin configurations) descends the energy by `samplers.langevin` from where it was drawn,
 ``derivative_free_share`` is the population of a derivative-free search, ``data_share`` are other rows' actions, and ``marginal_share``
 draws of a second energy, of actions alone, that is trained beside this one (Ta et al.'s marginal action sampler: `marginal`). With data or
-marginal negatives ``exp(-E)`` estimates ``p(a|o) / p(a)`` instead, and what follows from it prefers actions that are rare elsewhere. A
-gradient penalty (`losses.gradient_penalty`, their section B.3.1) at all negatives and the demonstrated action keeps it smooth enough to be
+marginal negatives ``exp(-E)`` estimates ``p(a|o) / p(a)`` instead, and what follows from it prefers actions that are rare elsewhere. With a
+``replay_buffer`` the negatives are pairs of observation and action, and ``exp(-E)`` a joint density up to a factor (`joint`). A gradient
+penalty (`losses.gradient_penalty`, their section B.3.1) at all negatives and the demonstrated action keeps it smooth enough to be
 descended. ``loss`` may be contrastive divergence or Ta et al.'s maximum entropy instead (arXiv 2207.05824; `losses`), which are estimates
 of the likelihood's gradient where the negatives are draws of ``exp(-E)``, or with uniform negatives the likelihood itself, its normaliser
 estimated from them ("importance_nll"); ``temperature`` divides the energies of InfoNCE.
@@ -48,18 +49,19 @@ from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_a
 class Config:
     """Program structure.
 
-    ``energy_residual``: see `networks.MLP`; ``encoder``, of images: `networks.EncoderConfig`. ``num_negatives`` is N; what the shares,
-    rounded down, leave of it is uniform. Negatives by derivative-free search are a population of just as many, after
-    ``search_iterations``. With a ``replay_buffer`` of so many pairs the
-    energy is trained as a joint one (`joint`), usually by contrastive divergence. The chain of `LangevinConfig` is that of marginal
-    draws too, but with the textbook's noise where it has IBC's, of which ``delta_clip`` then cuts a good part at the default step sizes.
-    ``gradient_penalty`` is the norm of `losses.gradient_penalty`. From ``sample_by`` on it is about the search for actions, of which
-    ``num_iterations`` belong to the derivative-free one and ``second_pass`` to Langevin's.
+    ``energy_residual`` and ``energy_spectral``: see `networks.MLP`; ``encoder``, of images: `networks.EncoderConfig`, to which
+    ``energy_init`` does not apply. ``num_negatives`` is N; what the shares, rounded down, leave of it is uniform. Negatives by
+    derivative-free search are a population of just as many, after ``search_iterations``. With a ``replay_buffer`` of so many pairs the
+    energy is trained as a joint one (`joint`), usually by contrastive divergence, on chains with the noise of `LangevinConfig`, of which
+    IBC's gives no draws of ``exp(-E)``. Marginal draws have the textbook's in its place, of which ``delta_clip`` then cuts a good part at
+    the default step sizes. ``gradient_penalty`` is the norm of `losses.gradient_penalty`. From ``sample_by`` on it is about the search for
+    actions, of which ``num_iterations`` belong to the derivative-free one and ``second_pass`` to Langevin's.
     """
 
     energy_hidden: tuple[int, ...] = (64, 64, 64)
     energy_init: networks.Init = "torch"
     energy_residual: networks.Residual = "none"
+    energy_spectral: bool = False
     encoder: networks.EncoderConfig = networks.EncoderConfig()
     num_negatives: int = 64
     langevin_share: float = 0.0
@@ -183,7 +185,9 @@ def make(
 ) -> Method:
     """Build the method; it has an energy and no density."""
     encoder = networks.make_encoder(config.encoder, spec)
-    network = networks.EnergyMLP(config.energy_hidden, config.energy_init, config.energy_residual, encoder)
+    network = networks.EnergyMLP(
+        config.energy_hidden, config.energy_init, config.energy_residual, config.energy_spectral, encoder
+    )
     units = unit_box(spec)
     search = implicit.make(config, spec, network)
     contrasts = counter_examples.make(config, spec, optimizer, search)
@@ -192,8 +196,13 @@ def make(
         key_init, key_state = base_keys(key)
         weights = network.init(key_init, jnp.zeros((1, spec.obs_dim)), jnp.zeros((1, spec.action_dim)))
         hyper = Hyper(*(jnp.asarray(value, float) for value in Hyper()))
-        step = jnp.zeros((), jnp.int32)
-        return TrainState(Params(weights, hyper), optimizer.init(weights), contrasts.init(key_init), step, key_state)
+        opt_state, step = optimizer.init(split(weights)[0]), jnp.zeros((), jnp.int32)
+        return TrainState(Params(weights, hyper), opt_state, contrasts.init(key_init), step, key_state)
+
+    def split(weights):
+        """What is trained, and what the network carries along."""
+        trained = {"params": weights["params"]}
+        return trained, {name: values for name, values in weights.items() if name not in trained}
 
     def contrast(positive, negative, temperature):
         """The loss ``[B]`` of energies ``[B]`` and ``[N, B]``."""
@@ -217,7 +226,10 @@ def make(
             obs = jnp.concatenate([obs[None], drawn.obs])
         distance = jnp.linalg.norm(units.action(drawn.action) - units.action(batch.action)[None], axis=-1)
 
-        def loss_fn(weights):
+        trained, carried = split(state.params.energy)
+
+        def loss_fn(trained):
+            weights = trained | carried
             if config.gradient_penalty == "none":
                 energies, penalty = network.apply(weights, obs, actions), jnp.zeros(())
             else:
@@ -230,10 +242,12 @@ def make(
             square = hyper.positive_weight * jnp.mean(energies[0] ** 2)
             return loss + penalty + square, (*logs, jnp.mean(distance), drawn.acceptance, drawn.clip_share)
 
-        (_, logs), grads = collectives.synced_value_and_grad(loss_fn, axis_name)(state.params.energy)
-        weights, opt_state = descend(optimizer, grads, state.opt_state, state.params.energy, rate)
+        (_, logs), grads = collectives.synced_value_and_grad(loss_fn, axis_name)(trained)
+        if carried:
+            _, carried = network.apply(trained | carried, batch.obs[:1], batch.action[:1], mutable=list(carried))
+        trained, opt_state = descend(optimizer, grads, state.opt_state, trained, rate)
         hyper = jax.tree.map(lambda value, like: value.astype(like.dtype), hyper, state.params.hyper)
-        state = TrainState(Params(weights, hyper), opt_state, drawn.extra, state.step + 1, state.key)
+        state = TrainState(Params(trained | carried, hyper), opt_state, drawn.extra, state.step + 1, state.key)
         return state, Info(*logs, drawn.marginal_loss)
 
     def sample(key, params, obs, num_samples):

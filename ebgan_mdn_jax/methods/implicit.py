@@ -41,7 +41,7 @@ class LangevinConfig:
 class Search(NamedTuple):
     """Pure functions of an energy's weights and the scalars of `ibc.Hyper`."""
 
-    encode: Callable  # (weights, obs [B, Do]) -> code [B, E]
+    encode: Callable  # (weights, obs [..., Do]) -> code [..., E]
     in_box: Callable  # (weights) -> energy_fn of codes and actions in half extents of the box
     run_chains: Callable  # (keys [B], weights, code [B, E], action [C, B, Da], hyper, step_sizes, noise_scale) -> action, energy, infos
     populate: Callable  # (key, weights, code [E], hyper, num_candidates, num_iterations) -> Population, by derivative-free search
@@ -106,10 +106,11 @@ def make(config, spec: Spec, network: networks.EnergyMLP) -> Search:
         def of_row(key, row):
             key_search, key_choice = jax.random.split(key)
             code = encode(weights, row[None])[0]
+            scalars = jax.tree.map(lambda value: jnp.asarray(value, code.dtype), hyper)
             if config.search == "langevin":
-                population = descend(key_search, weights, code, hyper)
+                population = descend(key_search, weights, code, scalars)
             else:
-                population = populate(key_search, weights, code, hyper, config.num_candidates, config.num_iterations)
+                population = populate(key_search, weights, code, scalars, config.num_candidates, config.num_iterations)
             if how == "argmin":
                 best = selection.lowest_energy(population.action, population.energy)
                 return jnp.broadcast_to(best, (num_samples, spec.action_dim))

@@ -32,6 +32,11 @@ def make(capacity: int, spec: Spec) -> JointSampler:
     observations in data units and actions in half extents of their box, returns observations ``[N, B, Do]`` and actions ``[N, B, Da]`` in
     data units, the new buffer and the infos of all steps. It raises `InputError` if the buffer cannot hold the pairs of a step.
     """
+    bounds = zip((*spec.obs_low, *spec.action_low), (*spec.obs_high, *spec.action_high), strict=True)
+    require(
+        all(low < high for low, high in bounds),
+        "method.replay_buffer: a joint energy needs observations that vary, and this task has some that do not; set it to 0",
+    )
     units, obs_dim = unit_box(spec), spec.obs_dim
     width = obs_dim + spec.action_dim
 

@@ -167,8 +167,9 @@ def evaluate(
     Inputs are equally spaced over ``input_range`` times the observation box. ``precision`` is the percentage of draws for which ``valid``
     holds, ``kl`` the exact KL(truth || policy) in nats, ``w1`` the Wasserstein-1 distance per observation, both averaged over inputs;
     ``heldout_nll`` is the mean over held-out rows in nats. Of a policy with an energy, ``downhill`` is the percentage of actions at least
-    3 ``noise`` off all modes where the energy's descent leads towards the nearest one. ``balanced`` is the percentage of inputs with
-    several modes where each gets its share of the draws to within 40 % (of two equal modes: 30 to 70 % of the draws).
+    3 ``noise`` off all modes where the energy's descent leads towards the nearest one. ``balanced``, of scalar actions that may have
+    several modes, is the percentage of inputs with several where each gets its share of the draws to within 40 % (of two equal modes: 30
+    to 70 %). A mode's share, of draws and of the truth, is what lies nearest to it.
     """
     low, high = (jnp.asarray(bound) * input_range for bound in (spec.obs_low, spec.obs_high))
     obs = jnp.linspace(low, high, config.num_inputs)

@@ -111,6 +111,7 @@ BASELINES: dict[str, str | None] = {
     "separate": "ebgan_mdn",
     "function_fits": "explicit_bc",
     "function_sets": "mdn",
+    "coordinate_regression": None,
     "ibc_negatives": "uniform",
     "ablation_generated": "mdn",
     "tuning_functions": None,

@@ -5,9 +5,9 @@ Seeds:    8 (0 to 7), each with 500 demonstrations of its own
 Settings: energies of 3 x 64, 2,000 steps, 8 negatives for a row. Chains as Ta et al. have them: 10 steps from 1 to 0.001, moves of at most
           0.25 half extents; IBC's form of the noise at 0.1, Langevin's own at 1. "marginal" has negatives of the marginal action sampler,
           trained by maximum entropy, or by contrastive divergence ("marginal,cd"); "joint" is an energy of observation and action with a
-          replay buffer of 10,000 pairs. Losses other than InfoNCE have the square of the demonstrated actions' energy on top, weighted
-          by 0.1, without which they are not bounded. All draw from exp(-E) over 1,024 uniform candidates: of "marginal" this is
-          p(a|o) / p(a).
+          replay buffer of 10,000 pairs. Contrastive divergence ("cd") and maximum entropy have the square of the demonstrated actions'
+          energy on top, weighted by 0.1, without which they are not bounded. All draw from exp(-E) over 1,024 uniform candidates: of
+          "marginal" and "marginal,cd" this is p(a|o) / p(a).
 Expected: no published numbers. Ta et al. find marginal negatives on par with IBC's, no gain by maximum entropy or contrastive divergence,
           textbook noise worse in training than IBC's, and joint energies to generalise very poorly.
 Run time: to be measured.
