@@ -138,6 +138,15 @@ def test_langevin_search_finds_the_minimum():
     assert spreads[0] < 0.05 and spreads[1] != spreads[0]
 
 
+def test_searches_take_float32_rows_in_float64():
+    with jax.enable_x64(True):
+        for search in ("langevin", "derivative_free"):
+            method = make(search=search, num_candidates=8, langevin=ibc.LangevinConfig(3))
+            params = method.init(jax.random.key(0)).params
+            action = jax.jit(method.act)(jax.random.key(1), params, jnp.zeros((2, 1), jnp.float32))
+            assert action.shape == (2, 1) and np.all(np.isfinite(action))
+
+
 def test_langevin_draws_have_the_density_of_the_energy():
     """With Metropolis correction: rows are independent, one draw of each of 500; Kolmogorov-Smirnov, false-fail rate 1e-6.
 
