@@ -10,7 +10,7 @@ Settings: defaults: K = 64, generators of 3 x 128, 5,000 steps, the same on ever
           Primary metrics, chosen before any run: w1; coverage on the grid; success@0.1 and success@10mm on the arms; success on routes.
 Expected: no published number for these settings. The authors' code on the arm, 3 seeds: MDN 45.9 to 68.3 % and EBGAN-MDN 47.6 to 71.5 %
           success at 0.1, 76.5 to 86.7 and 84.5 to 92.0 % at 0.3; the paper's planning task, which it does not name, 75.4 %.
-Run time: functions about 75 minutes, grid 20, on one CPU core of two, the other more than busy; the others to be measured.
+Run time: functions about 75 minutes, grid 20, routes 30, ur5 55, two_link 45, on one CPU core of two, the other more than busy.
 """
 
 from experiments.configs.base import RunSpec, run_spec
