@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial import Delaunay
 
-from ebgan_mdn_jax import networks
+from ebgan_mdn_jax import encoders
 from ebgan_mdn_jax.methods import explicit_bc, ibc
 from ebgan_mdn_jax.tasks import TASKS, coordinates
 from ebgan_mdn_jax.tasks.base import Conditional, Data
@@ -58,7 +58,7 @@ def test_errors_are_in_pixels_and_told_apart_by_the_hull():
 @pytest.mark.parametrize("method", [ibc, explicit_bc])
 def test_policies_learn_from_images(method):
     """Ten images by heart: far nearer than chance, about 50 pixels, on those; a row acts alone as it does among others."""
-    encoder = networks.EncoderConfig("spatial_softmax", (4, 8))
+    encoder = encoders.EncoderConfig("spatial_softmax", (4, 8))
     fields = {"num_candidates": 512, "energy_hidden": (32,)} if method is ibc else {"hidden": (32,)}
     made = method.make(method.Config(encoder=encoder, **fields), TASK.spec, Horizon(150, 1))
     batch = TASK.demonstrations(jax.random.key(0), 10)

@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import optax
 
-from ebgan_mdn_jax import collectives, losses, networks
+from ebgan_mdn_jax import collectives, encoders, losses, networks
 from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, require_decay, step_decay
 from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require_at_least, require_choices
 
@@ -23,7 +23,7 @@ class Config:
     hidden: tuple[int, ...] = (64, 64, 64, 64)
     init: networks.Init = "torch"
     residual: networks.Residual = "none"
-    encoder: networks.EncoderConfig = networks.EncoderConfig()
+    encoder: encoders.EncoderConfig = encoders.EncoderConfig()
     decay_every: int = 0
 
     def __post_init__(self):
@@ -56,7 +56,7 @@ def make(
     config: Config, spec: Spec, horizon: Horizon, optimizer: optax.GradientTransformation = optax.scale_by_adam()
 ) -> Method:
     """Build the method; ``sample`` repeats its one action, and it has no density."""
-    encoder = networks.make_encoder(config.encoder, spec)
+    encoder = encoders.make(config.encoder, spec)
     network = networks.MLP(config.hidden, spec.action_dim, config.init, config.residual)
     network = network if encoder is None else nn.Sequential([encoder, network])
 

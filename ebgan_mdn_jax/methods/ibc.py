@@ -36,7 +36,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ebgan_mdn_jax import collectives, losses, networks
+from ebgan_mdn_jax import collectives, encoders, losses, networks
 from ebgan_mdn_jax.methods import counter_examples, implicit
 from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, require_decay, step_decay
 from ebgan_mdn_jax.methods.implicit import Inference, LangevinConfig
@@ -49,7 +49,7 @@ from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_a
 class Config:
     """Program structure.
 
-    ``energy_residual`` and ``energy_spectral``: see `networks.MLP`; ``encoder``, of images: `networks.EncoderConfig`, to which
+    ``energy_residual`` and ``energy_spectral``: see `networks.MLP`; ``encoder``, of images: `encoders.EncoderConfig`, to which
     ``energy_init`` does not apply. ``num_negatives`` is N; what the shares, rounded down, leave of it is uniform. Negatives by
     derivative-free search are a population of just as many, after ``search_iterations``. With a ``replay_buffer`` of so many pairs the
     energy is trained as a joint one (`joint`), usually by contrastive divergence, on chains with the noise of `LangevinConfig`, of which
@@ -62,7 +62,7 @@ class Config:
     energy_init: networks.Init = "torch"
     energy_residual: networks.Residual = "none"
     energy_spectral: bool = False
-    encoder: networks.EncoderConfig = networks.EncoderConfig()
+    encoder: encoders.EncoderConfig = encoders.EncoderConfig()
     num_negatives: int = 64
     langevin_share: float = 0.0
     derivative_free_share: float = 0.0
@@ -184,7 +184,7 @@ def make(
     config: Config, spec: Spec, horizon: Horizon, optimizer: optax.GradientTransformation = optax.scale_by_adam()
 ) -> Method:
     """Build the method; it has an energy and no density."""
-    encoder = networks.make_encoder(config.encoder, spec)
+    encoder = encoders.make(config.encoder, spec)
     network = networks.EnergyMLP(
         config.energy_hidden, config.energy_init, config.energy_residual, config.energy_spectral, encoder
     )

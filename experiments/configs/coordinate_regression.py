@@ -2,7 +2,7 @@
 
 Command:  python -m experiments.sweep --config=coordinate_regression
 Seeds:    8 (0 to 7), each with 10 or 30 images of its own
-Settings: for both the encoder of networks.ImageEncoder with 16, 32 and 32 channels and a spatial softmax, then 1 x 256; 1,000 steps of all
+Settings: for both the encoder of encoders.ImageEncoder with 16, 32 and 32 channels and a spatial softmax, then 1 x 256; 1,000 steps of all
           10 images or of 10 out of 30, learning rates halved four times. IBC: 64 uniform negatives, 4,096 candidates, 3 iterations.
           Nearest neighbour: the position of the training image with the fewest different pixels.
 Expected: no published number; in the paper's figure IBC's test error is one to two orders below that of mean squared error, which is given
