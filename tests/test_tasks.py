@@ -13,7 +13,7 @@ import pytest
 import scipy.stats
 
 from ebgan_mdn_jax.evaluation import divergences
-from ebgan_mdn_jax.tasks import TASKS, geyser, multivalued, two_link
+from ebgan_mdn_jax.tasks import TASKS, geyser, inverse_sine, multivalued, two_link
 from ebgan_mdn_jax.tasks.base import Conditional, Data, EvaluationConfig
 from ebgan_mdn_jax.types import Batch, InputError
 
@@ -222,7 +222,7 @@ def test_inverse_sine_modes_are_all_roots():
 
 
 def test_inverse_sine_turns_where_its_derivative_vanishes():
-    y = np.asarray(multivalued.SINE_TURNS)
+    y = np.asarray(inverse_sine.TURNS)
     np.testing.assert_allclose(1 + np.pi * np.cos(2 * np.pi * y), 0.0, atol=1e-3)
 
 

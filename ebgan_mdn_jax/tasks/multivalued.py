@@ -1,15 +1,11 @@
 """Multi-valued functions: several right actions for one observation, with the exact conditional density.
 
-The tasks of EBGAN-MDN's "2D geometric" benchmark and its 49-Gaussian grid (Li et al. 2025, arXiv 2510.07562), and the inverse sine of
-Bishop (1994); and function fits as in Florence et al. (2021, arXiv 2109.00137, figures 2c and 3), who give no formulas: those are ours.
+The tasks of EBGAN-MDN's "2D geometric" benchmark and its 49-Gaussian grid (Li et al. 2025, arXiv 2510.07562), but for the inverse sine
+(`inverse_sine`), and function fits as in Florence et al. (2021, arXiv 2109.00137, figures 2c and 3), who give no formulas: those are ours.
 Where nothing else is said, ``c ~ U(-1, 1)`` and ``a = mode(c) + N(0, 0.02^2)`` with the mode drawn uniformly.
-
-The inverse sine differs from the authors' code in one point: its condition is rescaled by the exact range of the forward function, not by
-the smallest and largest of the 500 drawn, so that the conditional is known exactly. It is judged where a noise-free solution exists.
 """
 
 import functools
-import math
 from collections.abc import Callable
 
 import jax
@@ -22,15 +18,9 @@ from ebgan_mdn_jax.types import Array, Batch, PRNGKey, Spec
 
 NOISE = 0.02
 GRID_NOISE = 0.03**0.5
-SINE_NOISE = 0.1
 LABEL_NOISE = 0.25
 SET_HALF_WIDTH = 0.25
-# The forward function y + sin(2 pi y) / 2 of y in [-1, 1] turns where 1 + pi cos(2 pi y) = 0, and its noisy range is [-1.1, 1.1].
-_TURN = math.acos(-1 / math.pi) / (2 * math.pi)
-SINE_TURNS = (_TURN - 1, -_TURN, _TURN, 1 - _TURN)
-SINE_RANGE = 1.0 + SINE_NOISE
-
-_UNIT_SPEC = Spec((-1.0,), (1.0,), (-1.0,), (1.0,))
+UNIT_SPEC = Spec((-1.0,), (1.0,), (-1.0,), (1.0,))
 
 
 def hyperbola(obs: Array, a: float = 0.1, b: float = 1.0) -> Array:
@@ -81,72 +71,6 @@ def hysteresis(obs: Array) -> tuple[Array, Array]:
 def set_centres(obs: Array) -> Array:
     """Centres ``[2, B, 1]``, ``0.2 c -+ 0.5``, of two disjoint intervals of half width 0.25."""
     return jnp.stack([0.2 * obs - 0.5, 0.2 * obs + 0.5])
-
-
-def inverse_sine_modes(obs: Array) -> tuple[Array, Array]:
-    """Noise-free solutions ``[5, B, 1]`` of ``y + sin(2 pi y) / 2 = u``, one slot per monotone piece, and their mask ``[5, B]``."""
-    u = SINE_RANGE * obs[None, :, 0]
-    edges = jnp.asarray((-1.0, *SINE_TURNS, 1.0))
-    left = jnp.broadcast_to(edges[:-1, None], (5, obs.shape[0]))
-    right = jnp.broadcast_to(edges[1:, None], (5, obs.shape[0]))
-    u = jnp.broadcast_to(u, left.shape)
-    at_left, at_right = _sine(left), _sine(right)
-    mask = (jnp.minimum(at_left, at_right) <= u) & (u < jnp.maximum(at_left, at_right))
-    rising = at_left < at_right
-
-    def halve(_, interval):
-        left, right = interval
-        middle = (left + right) / 2
-        go_right = (_sine(middle) < u) == rising
-        return jnp.where(go_right, middle, left), jnp.where(go_right, right, middle)
-
-    left, right = jax.lax.fori_loop(0, 40, halve, (left, right))
-    return ((left + right) / 2)[..., None], mask
-
-
-def inverse_sine_log_prob(obs: Array, action: Array, num_quadrature: int = 20_000) -> Array:
-    """Exact ``log p(y | c)``, ``[..., B]``: uniform on the y whose ``|y + sin(2 pi y) / 2 - u| <= 0.1``; the length by quadrature."""
-    inside = _sine_inside(obs, action)
-    width = 2.0 / num_quadrature
-    grid = -1.0 + width * (jnp.arange(num_quadrature) + 0.5)
-    grid = jnp.broadcast_to(grid[:, None, None], (num_quadrature, obs.shape[0], 1))
-    length = width * jnp.sum(_sine_inside(obs, grid), axis=0)
-    return jnp.where(inside, -jnp.broadcast_to(jnp.log(length), inside.shape), -jnp.inf)
-
-
-def inverse_sine_sample(key: PRNGKey, obs: Array, num_samples: int, num_cells: int = 20_000) -> Array:
-    """Exact draws ``[N, B, 1]``, up to the width of a cell."""
-    width = 2.0 / num_cells
-    grid = -1.0 + width * (jnp.arange(num_cells) + 0.5)
-    inside = _sine_inside(obs, jnp.broadcast_to(grid[:, None, None], (num_cells, obs.shape[0], 1)))
-    key_cell, key_place = jax.random.split(key)
-    cumulative = jnp.cumsum(inside, axis=0)
-    # Draw the rank of a cell among those of the support, then find it: exact and far cheaper than a categorical over all cells.
-    shape = (num_samples, obs.shape[0])
-    total = jnp.broadcast_to(cumulative[-1], shape)
-    rank = jnp.minimum(jnp.floor(jax.random.uniform(key_cell, shape) * total) + 1, total)
-    cell = jax.vmap(jnp.searchsorted, in_axes=1, out_axes=1)(cumulative, rank)
-    place = jax.random.uniform(key_place, shape, minval=-0.5, maxval=0.5)
-    return (grid[cell] + width * place)[..., None]
-
-
-def _inverse_sine_demonstrations(key: PRNGKey, num: int) -> Batch:
-    key_action, key_noise = jax.random.split(key)
-    action = jax.random.uniform(key_action, (num, 1), minval=-1.0, maxval=1.0)
-    noise = jax.random.uniform(key_noise, (num, 1), minval=-SINE_NOISE, maxval=SINE_NOISE)
-    # Rescaled by the exact range of u, not by the sample's own min and max: the conditional density is then known exactly.
-    return Batch((_sine(action) + noise) / SINE_RANGE, action)
-
-
-def _sine(y: Array) -> Array:
-    return y + 0.5 * jnp.sin(2 * jnp.pi * y)
-
-
-def _sine_inside(obs: Array, action: Array) -> Array:
-    """Is ``action [..., B, 1]`` in the support of the conditional at ``obs [B, 1]``? ``[..., B]``."""
-    u = jnp.broadcast_to(SINE_RANGE * obs[:, 0], action.shape[:-1])
-    action = action[..., 0]
-    return (jnp.abs(_sine(action) - u) <= SINE_NOISE) & (jnp.abs(action) <= 1.0)
 
 
 def evaluate(
@@ -215,7 +139,7 @@ def _always(mode_fn: Callable) -> Callable:
     return modes
 
 
-def _mixture_task(modes: Callable, spec: Spec = _UNIT_SPEC, noise: float = NOISE, **fields) -> Task:
+def _mixture_task(modes: Callable, spec: Spec = UNIT_SPEC, noise: float = NOISE, **fields) -> Task:
     """A task whose conditional is an equal mixture of Gaussians of deviation ``noise`` around those ``modes(obs)`` that exist."""
 
     def mixture(obs):
@@ -256,20 +180,6 @@ def _gaussian_grid_demonstrations(key: PRNGKey, num: int) -> Batch:
     return Batch(obs, gaussian_grid(obs[:1])[index, 0] + noise)
 
 
-def _inverse_sine_task() -> Task:
-    truth = Conditional(inverse_sine_sample, inverse_sine_log_prob)
-    judge = functools.partial(
-        evaluate,
-        spec=_UNIT_SPEC,
-        truth=truth,
-        modes=inverse_sine_modes,
-        valid=_sine_inside,
-        input_range=0.999 / SINE_RANGE,  # where a noise-free solution exists
-        noise=SINE_NOISE / 3,
-    )
-    return Task(_UNIT_SPEC, 500, EvaluationConfig(), judge, _inverse_sine_demonstrations, truth, inverse_sine_modes)
-
-
 def _disjoint_sets_task() -> Task:
     modes = _always(set_centres)
 
@@ -294,16 +204,15 @@ def _disjoint_sets_task() -> Task:
 
     truth = Conditional(sample, log_prob)
     judge = functools.partial(
-        evaluate, spec=_UNIT_SPEC, truth=truth, modes=modes, valid=inside, input_range=1.0, noise=SET_HALF_WIDTH / 3
+        evaluate, spec=UNIT_SPEC, truth=truth, modes=modes, valid=inside, input_range=1.0, noise=SET_HALF_WIDTH / 3
     )
-    return Task(_UNIT_SPEC, 500, EvaluationConfig(), judge, demonstrations, truth, modes)
+    return Task(UNIT_SPEC, 500, EvaluationConfig(), judge, demonstrations, truth, modes)
 
 
 HYPERBOLA = _mixture_task(_always(hyperbola))
 LINES = _mixture_task(_always(lines))
 CIRCLE = _mixture_task(_always(circle))
 PARABOLA = _mixture_task(_always(parabola))
-INVERSE_SINE = _inverse_sine_task()
 SPLIT_CIRCLE = _mixture_task(_always(split_circle))
 HYSTERESIS = _mixture_task(hysteresis)
 DISJOINT_SETS = _disjoint_sets_task()
