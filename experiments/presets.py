@@ -85,14 +85,14 @@ def _mixture(task: str) -> tuple[str, ...]:
     return settings + (grid if task == "gaussian_grid" else ("method.generator.covariance=isotropic",))
 
 
-def _particle(residual_field: str, hidden_field: str, init_field: str) -> tuple[str, ...]:
-    """What IBC's policies of a particle share: 1 % off the learning rate every 100 steps, in epochs of 200."""
+def _particle(prefix: str) -> tuple[str, ...]:
+    """What IBC's policies of a particle share, in fields named with ``prefix``: 1 % off the rate every 100 steps, in epochs of 200."""
     return (
         "train.batch_size=512",
         "train.steps=100000",
-        f"method.{hidden_field}=(2048,2048)",
-        f"method.{residual_field}=preactivation",
-        f"method.{init_field}=normal_0.05",
+        f"method.{prefix}hidden=(2048,2048)",
+        f"method.{prefix}residual=preactivation",
+        f"method.{prefix}init=normal_0.05",
         "method.decay_every=1",
         f"hyper.learning_rate_decay={0.99**2:.4f}",
     )
@@ -100,7 +100,7 @@ def _particle(residual_field: str, hidden_field: str, init_field: str) -> tuple[
 
 def _explicit_bc(task: str) -> tuple[str, ...]:
     if task.startswith("particle"):
-        return _particle("residual", "hidden", "init")
+        return _particle("")
     arm = (_decay_every(task, 30), "hyper.learning_rate_decay=0.1")
     return (_steps(task, _epochs(task)), *(arm if _is_arm(task) else (_decay_every(task),)))
 
@@ -174,7 +174,7 @@ def _ibc(task: str) -> tuple[str, ...]:
     """The first noise of the search is 0.33 in units of the action; `ibc.Hyper.sigma` is in half extents of the box."""
     if task.startswith("particle"):
         return (
-            *_particle("energy_residual", "energy_hidden", "energy_init"),
+            *_particle("energy_"),
             "method.num_negatives=8",
             "method.langevin_share=1",
             "method.langevin.num_steps=100",

@@ -161,7 +161,7 @@ def _synthetic(name: str, num: int, directory: pathlib.Path, draws: Sequence[int
 
     # A few rows tell one definition of a task from another: an edited task does not meet the rows of the old one.
     parts = [np.asarray(leaf).tobytes() for leaf in make(0, 8)]
-    if TASKS[name].num_heldout != 500:
+    if TASKS[name].num_heldout != Task._field_defaults["num_heldout"]:
         parts.append(str(TASKS[name].num_heldout).encode())
     definition = hashlib.sha256(b"".join(parts)).hexdigest()[:8]
     prepared = {draw: prepare(draw) for draw in {0, *draws}}

@@ -13,8 +13,8 @@ from ebgan_mdn_jax.normalization import unit_box
 from ebgan_mdn_jax.samplers import negatives
 from ebgan_mdn_jax.types import Array, PyTree, Spec
 
-# Folded into the key of a step, for its chains, its derivative-free search and the draws of the marginal sampler; the last two also into
-# that of the initial weights.
+# Folded into the key of a step, for its chains, its derivative-free search and the draws of the marginal sampler; the last two into that of
+# the initial weights, for the marginal sampler's and for the replay buffer.
 _CHAINS, _SEARCH, _MARGINAL, _REPLAY = 0x43484149, 0x53454152, 0x4D415247, 0x5245504C
 
 
