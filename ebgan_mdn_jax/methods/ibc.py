@@ -15,6 +15,10 @@ descended. ``loss`` may be contrastive divergence or Ta et al.'s maximum entropy
 of the likelihood's gradient where the negatives are draws of ``exp(-E)``, or with uniform negatives the likelihood itself, its normaliser
 estimated from them ("importance_nll"); ``temperature`` divides the energies of InfoNCE.
 
+With ``autoregressive`` there is an energy for each coordinate of the action, of the coordinates up to it; each is contrasted with those
+coordinates of the same negatives, the losses add up, and both derivative-free searches are those of `samplers.autoregressive`. The energy
+of an action is the last one.
+
 An action is chosen from a population: "argmin" takes its lowest energy. With ``search="derivative_free"`` (`samplers.derivative_free`)
 "sample" draws by ``softmax(-E)``, all draws from one population. After t iterations a draw then has density ``exp(-(t + 1) E)``, up to the
 noise of the search: sharper than the data, and of several modes the one of lower energy gains. ``num_iterations=0`` draws from
@@ -30,6 +34,7 @@ the penalty) is in half extents of them, not in units of the action: IBC maps ac
 
 import dataclasses
 import math
+import operator
 from typing import Literal, NamedTuple
 
 import jax
@@ -50,7 +55,8 @@ class Config:
     """Program structure.
 
     ``energy_residual`` and ``energy_spectral``: see `networks.MLP`; ``encoder``, of images: `encoders.EncoderConfig`, to which
-    ``energy_init`` does not apply. ``num_negatives`` is N; what the shares, rounded down, leave of it is uniform. Negatives by
+    ``energy_init`` does not apply. ``autoregressive``: an energy of the network's size for every coordinate of the action (see the module).
+    ``num_negatives`` is N; what the shares, rounded down, leave of it is uniform. Negatives by
     derivative-free search are a population of just as many, after ``search_iterations``. With a ``replay_buffer`` of so many pairs the
     energy is trained as a joint one (`joint`), usually by contrastive divergence, on chains with the noise of `LangevinConfig`, of which
     IBC's gives no draws of ``exp(-E)``. Marginal draws have the textbook's in its place, of which ``delta_clip`` then cuts a good part at
@@ -62,6 +68,7 @@ class Config:
     energy_init: networks.Init = "torch"
     energy_residual: networks.Residual = "none"
     energy_spectral: bool = False
+    autoregressive: bool = False
     encoder: encoders.EncoderConfig = encoders.EncoderConfig()
     num_negatives: int = 64
     langevin_share: float = 0.0
@@ -113,6 +120,13 @@ class Config:
             self.replay_buffer == 0 or sum(shares) == 0,
             f"method.replay_buffer={self.replay_buffer}: then all negatives are pairs of it; set method.{', method.'.join(names)} to 0",
         )
+        needed = {"langevin_share": 0, "replay_buffer": 0, "loss": "info_nce", "gradient_penalty": "none"}
+        needed |= {"search": "derivative_free", "encoder.kind": "none"}
+        for name, value in needed.items() if self.autoregressive else ():
+            require(
+                operator.attrgetter(name)(self) == value,
+                f"method.autoregressive=True: one energy per coordinate needs method.{name}={value}",
+            )
         require(
             self.loss != "importance_nll" or (sum(shares) == 0 and self.replay_buffer == 0),
             "method.loss=importance_nll needs negatives of known density: set "
@@ -188,6 +202,7 @@ def make(
     network = networks.EnergyMLP(
         config.energy_hidden, config.energy_init, config.energy_residual, config.energy_spectral, encoder
     )
+    network = networks.PrefixEnergies(network, spec.action_dim) if config.autoregressive else network
     units = unit_box(spec)
     search = implicit.make(config, spec, network)
     contrasts = counter_examples.make(config, spec, optimizer, search)
@@ -205,7 +220,9 @@ def make(
         return trained, {name: values for name, values in weights.items() if name not in trained}
 
     def contrast(positive, negative, temperature):
-        """The loss ``[B]`` of energies ``[B]`` and ``[N, B]``."""
+        """The loss ``[B]`` of energies ``[B]`` and ``[N, B]``; one per coordinate of the action in front where there are several."""
+        if positive.ndim == 2:
+            return jnp.sum(jax.vmap(contrast, (0, 0, None))(positive, negative, temperature), axis=0)
         if config.loss == "info_nce":
             return losses.info_nce(positive / temperature, negative / temperature)
         if config.loss == "importance_nll":
@@ -237,9 +254,10 @@ def make(
                 energies, gradient = base.energy_and_gradient(search.in_box(weights), code, units.action(actions))
                 penalty = losses.gradient_penalty(gradient, config.gradient_penalty, hyper.penalty_margin)
                 penalty = hyper.penalty_weight * jnp.mean(penalty)
-            loss = jnp.mean(contrast(energies[0], energies[1:], hyper.temperature))
-            logs = (loss, jnp.mean(energies[0]), jnp.mean(energies[1:]), penalty)
-            square = hyper.positive_weight * jnp.mean(energies[0] ** 2)
+            positive, negative = energies[..., 0, :], energies[..., 1:, :]
+            loss = jnp.mean(contrast(positive, negative, hyper.temperature))
+            logs = (loss, jnp.mean(positive), jnp.mean(negative), penalty)
+            square = hyper.positive_weight * jnp.mean(positive**2)
             return loss + penalty + square, (*logs, jnp.mean(distance), drawn.acceptance, drawn.clip_share)
 
         (_, logs), grads = collectives.synced_value_and_grad(loss_fn, axis_name)(trained)
@@ -257,7 +275,7 @@ def make(
         return search.draw(key, params.energy, params.hyper, obs, 1, config.act_by)[0]
 
     def energy(params, obs, action):
-        return network.apply(params.energy, obs, action)
+        return search.energy(params.energy, search.encode(params.energy, obs), action)
 
     lowered = ("energy_loss", "marginal_loss") if config.marginal_share else ("energy_loss",)
     return Method(Hyper(), init, step, sample, act, energy, None, None, lowered)

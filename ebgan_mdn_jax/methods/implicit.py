@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from ebgan_mdn_jax import collectives, networks
 from ebgan_mdn_jax.normalization import unit_box
-from ebgan_mdn_jax.samplers import base, derivative_free, langevin, selection
+from ebgan_mdn_jax.samplers import autoregressive, base, derivative_free, langevin, selection
 from ebgan_mdn_jax.types import Array, PyTree, Spec, require, require_at_least, require_choices
 
 Inference = Literal["sample", "argmin"]
@@ -42,9 +42,10 @@ class Search(NamedTuple):
     """Pure functions of an energy's weights and the scalars of `ibc.Hyper`."""
 
     encode: Callable  # (weights, obs [..., Do]) -> code [..., E]
+    energy: Callable  # (weights, code [B, E], action [..., B, Da]) -> [..., B]
     in_box: Callable  # (weights) -> energy_fn of codes and actions in half extents of the box
     run_chains: Callable  # (keys [B], weights, code [B, E], action [C, B, Da], hyper, step_sizes, noise_scale) -> action, energy, infos
-    populate: Callable  # (key, weights, code [E], hyper, num_candidates, num_iterations) -> Population, by derivative-free search
+    populate: Callable  # (key, weights, code [E], hyper, num_candidates, num_iterations) -> Population, by a derivative-free search
     draw: Callable  # (key, weights, hyper, obs [B, Do], num_samples, how: Inference) -> [N, B, Da]
 
 
@@ -68,18 +69,20 @@ def make_chain(
     return langevin.make(sizes, *box, noise, noise_scale, delta_clip=clip, metropolis=config.metropolis)
 
 
-def make(config, spec: Spec, network: networks.EnergyMLP) -> Search:
+def make(config, spec: Spec, network: networks.EnergyMLP | networks.PrefixEnergies) -> Search:
     """Build the searches of an `ibc.Config` for the energy ``network``; an observation is encoded once, whatever it is searched for."""
     units = unit_box(spec)
 
     def encode(weights, obs):
-        return network.apply(weights, obs, method="encode")
+        return obs if config.autoregressive else network.apply(weights, obs, method="encode")
 
-    def energy_fn(weights, code, action):
+    def energy(weights, code, action):
+        if config.autoregressive:
+            return network.of_prefix(weights, spec.action_dim - 1, code, action)
         return network.apply(weights, code, action, method="of_code")
 
     def in_box(weights: PyTree) -> Callable:
-        return lambda code, action: energy_fn(weights, code, units.action_to_data(action))
+        return lambda code, action: energy(weights, code, units.action_to_data(action))
 
     def run_chains(keys, weights, code, action, hyper, step_sizes, noise_scale):
         chain = make_chain(config.langevin, hyper, spec.action_dim, step_sizes, config.langevin.noise, noise_scale)
@@ -89,7 +92,9 @@ def make(config, spec: Spec, network: networks.EnergyMLP) -> Search:
     def populate(key, weights, code, hyper, num_candidates, num_iterations):
         bounds = spec.action_low, spec.action_high
         sizes = num_candidates, num_iterations, hyper.sigma, hyper.shrink
-        return derivative_free.search(key, functools.partial(energy_fn, weights), code, *bounds, *sizes)
+        if config.autoregressive:
+            return autoregressive.search(key, functools.partial(network.of_prefix, weights), code, *bounds, *sizes)
+        return derivative_free.search(key, functools.partial(energy, weights), code, *bounds, *sizes)
 
     def descend(key, weights, code, hyper):
         key_start, *key_passes = jax.random.split(key, 3)
@@ -121,4 +126,4 @@ def make(config, spec: Spec, network: networks.EnergyMLP) -> Search:
         keys = collectives.row_keys(key, obs.shape[0])
         return jnp.moveaxis(derivative_free.map_rows(of_row, keys, obs, config.num_candidates), 0, 1)
 
-    return Search(encode, in_box, run_chains, populate, draw)
+    return Search(encode, energy, in_box, run_chains, populate, draw)
