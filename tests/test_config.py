@@ -11,7 +11,16 @@ from ebgan_mdn_jax.methods.base import step_decay
 from ebgan_mdn_jax.tasks import TASKS
 from ebgan_mdn_jax.types import Horizon, InputError
 from experiments import config as configs
-from experiments.configs import CONFIGS
+from experiments.configs import BASELINES, CONFIGS
+
+
+def test_lines_that_others_are_compared_with_exist_for_every_task():
+    for name, baseline in BASELINES.items():
+        for task in {run.task for run in CONFIGS[name]}:
+            runs = [run for run in CONFIGS[name] if run.task == task]
+            lines = {run.method for run in runs}
+            lines |= {f"{run.method} ({run.name.removeprefix(f'{task}-{run.method}-')})" for run in runs}
+            assert baseline is None or baseline in lines, (name, task)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -112,7 +112,7 @@ BASELINES: dict[str, str | None] = {
     "function_fits": "explicit_bc",
     "function_sets": "mdn",
     "coordinate_regression": None,
-    "ibc_negatives": "uniform",
+    "ibc_negatives": "ibc (uniform)",
     "ablation_generated": "mdn",
     "tuning_functions": None,
     "tuning_grid": None,

@@ -5,7 +5,7 @@ Seeds:    16 on hyperbola, 6 on two_link
 Settings: `base.ablation` with N = 8 to 256; R = 5.
 Expected: no published number; the paper's code has 32 on its functions and 256 on the arm. An update costs about as much as its N + 2
           energies (`experiments.benchmarks.masking`), so 256 takes some 12 times as long as 8.
-Run time: to be measured; training takes about 8.5 minutes of one core, by the step times of `experiments.benchmarks`.
+Run time: about 70 minutes on one CPU core of two, the other more than busy.
 """
 
 from experiments.configs.base import SweepFigure, ablation, swept
