@@ -138,7 +138,7 @@ def renew(text: str, link: str = "experiments/") -> str:
 
 
 def benchmark_block(name: str, results: str) -> str:
-    """Table and origin of one benchmark; where settings compete, the table has the best of each side, and the CSV all."""
+    """Table, figure and origin of one benchmark; where settings compete, the table has the best of each side, and the CSV all."""
     with (BENCHMARKS / f"{name}.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
     if "best" in header:
@@ -146,8 +146,9 @@ def benchmark_block(name: str, results: str) -> str:
         rows = [row[:place] + row[place + 1 :] for row in rows if row[place]]
         header.remove("best")
     launch = read_json(BENCHMARKS / f"{name}.json")
+    drawn = f"![{name}]({results}/benchmarks/{name}.png)\n\n" if (BENCHMARKS / f"{name}.png").is_file() else ""
     return (
-        f"{markdown_table(header, rows)}\n\n`{launch['command']}` at commit {launch['commit']} on {launch['hardware']} "
+        f"{markdown_table(header, rows)}\n\n{drawn}`{launch['command']}` at commit {launch['commit']} on {launch['hardware']} "
         f"(jax {launch['versions']['jax']}); [all of it]({results}/benchmarks/{name}.csv).\n"
     )
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from ebgan_mdn_jax import mixture
+from ebgan_mdn_jax import mixture, plotting
 from ebgan_mdn_jax.methods import ebgan_mdn
 from ebgan_mdn_jax.types import InputError, Spec
 from experiments.provenance import launch
@@ -78,14 +78,24 @@ def ebgan_mdn_flops(config: ebgan_mdn.Config, spec: Spec, batch_size: int) -> in
     return config.energy_steps * energy_update + generator_update
 
 
-def command(name: str, measure_rows: Callable[[], Sequence[Mapping[str, Any]]]) -> None:
-    """Measure, print the rows as a table, write them and where they come from, and show them in README and BUILD."""
+def command(
+    name: str,
+    measure_rows: Callable[[], Sequence[Mapping[str, Any]]],
+    figure: Callable[[Sequence[Mapping[str, str]]], Any] | None = None,
+) -> None:
+    """Measure, print the rows as a table, write them and where they come from, and show them in README and BUILD.
+
+    ``figure`` draws a `matplotlib.figure.Figure` from the rows of the CSV, shown below the table.
+    """
     if len(sys.argv) > 1:
         print(f"error: unexpected argument {sys.argv[1]!r}: benchmarks take none", file=sys.stderr)
         sys.exit(2)
     logging.set_verbosity(logging.ERROR)
     try:
         publish(name, measure_rows())
+        if figure:
+            with (BENCHMARKS / f"{name}.csv").open(newline="") as file:
+                (BENCHMARKS / f"{name}.png").write_bytes(plotting.png(figure(list(csv.DictReader(file))), palette=True))
         renew_documents()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
