@@ -76,6 +76,12 @@ class Dense(nn.Module):
         return left @ kernel @ right
 
 
+def split(weights: PyTree) -> tuple[PyTree, PyTree]:
+    """What is trained of a network's variables, and what it carries along, such as directions of spectral layers; their union is all."""
+    trained = {"params": weights["params"]}
+    return trained, {name: values for name, values in weights.items() if name not in trained}
+
+
 def _unit(vector: Array) -> Array:
     return vector * jax.lax.rsqrt(jnp.maximum(jnp.sum(vector**2), 1e-12))
 

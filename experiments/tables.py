@@ -32,6 +32,8 @@ METRICS = {
     "gap_share": (-1, "% of actions close to a jump that lie in its middle 80 %"),
     "piece_error": (-1, "mean absolute error between jumps, action units"),
     "extrapolation_error": (-1, "the same beyond the training interval"),
+    "spurious_minima": (-1, "local minima of the energy farther than 0.1 from the right action, per observation"),
+    "steepest": (0, "largest slope of the energy over actions, nats per action unit"),
     "success_square": (1, "the same over the whole square, targets out of reach included, in %"),
     "both_elbows": (1, "% of targets that S draws reach with either elbow, within tau"),
     "valid": (1, "% of draws within the joint limits and within tau of the target"),

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ebgan_mdn_jax.evaluation import landscapes
 from ebgan_mdn_jax.tasks import TASKS, discontinuous
 from ebgan_mdn_jax.tasks.base import Conditional, Data
 from ebgan_mdn_jax.types import Batch
@@ -36,7 +37,8 @@ def test_pieces_in_numpy():
 def test_the_function_itself_makes_no_error(name):
     segments = TASKS[name].evaluate.keywords["segments"]
     metrics = score(name, segments)
-    assert metrics == {"gap_share": 0.0, "piece_error": 0.0, "extrapolation_error": 0.0}
+    jumps = {} if name.startswith("slope") else {"gap_share": 0.0}
+    assert metrics == jumps | {"piece_error": 0.0, "extrapolation_error": 0.0}
     assert TASKS[name].primary in metrics
 
 
@@ -52,6 +54,38 @@ def test_a_ramp_is_in_the_gap_as_far_as_it_is_steep(width):
     assert float(metrics["extrapolation_error"]) == 0.0
 
 
+@pytest.mark.parametrize("slope", [1, 10, 1000])
+def test_slopes_are_cut_off_lines(slope):
+    x = np.linspace(-1.5, 1.5, 301)[:, None]
+    segments = TASKS[f"slope_{slope}"].evaluate.keywords["segments"]
+    np.testing.assert_allclose(segments(jnp.asarray(x)), np.clip(slope * x, -0.5, 0.5), atol=2e-6 * slope)
+
+
+@pytest.mark.parametrize(("second", "count"), [(0.7, 1.0), (0.05, 0.0)])
+def test_minima_of_the_energy_off_the_right_action_are_spurious(second, count):
+    """Two valleys, at the right action and ``second`` away from it, in the direction of 0."""
+    segments = TASKS["step"].evaluate.keywords["segments"]
+
+    def energy(obs, action):
+        right = jnp.broadcast_to(segments(obs), action.shape)
+        away = jnp.minimum(jnp.abs(action - right), jnp.abs(action - right * (1 - 2 * second)) + 0.01)
+        return 3.0 * away[..., 0]
+
+    task = TASKS["step"]
+    policy = Conditional(None, None, energy, lambda key, obs: segments(obs))
+    metrics = jax.jit(lambda: task.evaluate(jax.random.key(0), policy, DATA, task.evaluation))()
+    assert float(metrics["spurious_minima"]) == count
+    assert float(metrics["steepest"]) == pytest.approx(3.0, rel=1e-3)
+
+
 def test_extrapolation_goes_on_along_the_outer_pieces():
     metrics = score("piecewise", lambda obs: jnp.where(obs > 0, 0.7, 0.3))  # constant from the edges on
     assert float(metrics["extrapolation_error"]) == pytest.approx(0.5 * 0.25, rel=1e-4)
+
+
+def test_local_minima_by_hand():
+    """Also at the ends; of a flat valley the last action; a flat shoulder is none."""
+    energy = jnp.asarray([[0.0, 3.0], [1.0, 1.0], [0.5, 1.0], [0.5, 2.0], [2.0, 2.0], [1.0, 1.5]])
+    expected = [[True, False], [False, False], [False, True], [True, False], [False, False], [True, True]]
+    np.testing.assert_array_equal(landscapes.local_minima(energy), expected)
+    assert float(landscapes.steepest(energy, 0.5)) == 4.0

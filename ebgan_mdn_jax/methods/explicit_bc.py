@@ -18,11 +18,15 @@ from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require_at_least, 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Program structure: network (`networks.MLP`, behind the ``encoder`` of images) and the epochs between two decays of the rate."""
+    """Program structure: network (`networks.MLP`, behind the ``encoder`` of images) and the epochs between two decays of the rate.
+
+    ``spectral`` normalises its layers, so that without ``residual`` no action moves further than the observation does.
+    """
 
     hidden: tuple[int, ...] = (64, 64, 64, 64)
     init: networks.Init = "torch"
     residual: networks.Residual = "none"
+    spectral: bool = False
     encoder: encoders.EncoderConfig = encoders.EncoderConfig()
     decay_every: int = 0
 
@@ -57,21 +61,27 @@ def make(
 ) -> Method:
     """Build the method; ``sample`` repeats its one action, and it has no density."""
     encoder = encoders.make(config.encoder, spec)
-    network = networks.MLP(config.hidden, spec.action_dim, config.init, config.residual)
+    network = networks.MLP(config.hidden, spec.action_dim, config.init, config.residual, config.spectral)
     network = network if encoder is None else nn.Sequential([encoder, network])
 
     def init(key):
         key_init, key_state = base_keys(key)
         params = Params(network.init(key_init, jnp.zeros((1, spec.obs_dim))))
-        return TrainState(params, optimizer.init(params), (), jnp.zeros((), jnp.int32), key_state)
+        opt_state = optimizer.init(networks.split(params.policy)[0])
+        return TrainState(params, opt_state, (), jnp.zeros((), jnp.int32), key_state)
 
     def step(state, batch, hyper, axis_name=None):
-        def loss_fn(params):
-            return jnp.mean(losses.squared_error(network.apply(params.policy, batch.obs), batch.action)), ()
+        trained, carried = networks.split(state.params.policy)
 
-        (loss, _), grads = collectives.synced_value_and_grad(loss_fn, axis_name)(state.params)
+        def loss_fn(trained):
+            return jnp.mean(losses.squared_error(network.apply(trained | carried, batch.obs), batch.action)), ()
+
+        (loss, _), grads = collectives.synced_value_and_grad(loss_fn, axis_name)(trained)
+        if carried:
+            _, carried = network.apply(trained | carried, batch.obs[:1], mutable=list(carried))
         decay = step_decay(state.step, horizon, hyper.learning_rate_decay, config.decay_every)
-        params, opt_state = descend(optimizer, grads, state.opt_state, state.params, hyper.learning_rate * decay)
+        trained, opt_state = descend(optimizer, grads, state.opt_state, trained, hyper.learning_rate * decay)
+        params = Params(trained | carried)
         return state._replace(params=params, opt_state=opt_state, step=state.step + 1), Info(loss)
 
     def act(key, params, obs):

@@ -211,13 +211,8 @@ def make(
         key_init, key_state = base_keys(key)
         weights = network.init(key_init, jnp.zeros((1, spec.obs_dim)), jnp.zeros((1, spec.action_dim)))
         hyper = Hyper(*(jnp.asarray(value, float) for value in Hyper()))
-        opt_state, step = optimizer.init(split(weights)[0]), jnp.zeros((), jnp.int32)
+        opt_state, step = optimizer.init(networks.split(weights)[0]), jnp.zeros((), jnp.int32)
         return TrainState(Params(weights, hyper), opt_state, contrasts.init(key_init), step, key_state)
-
-    def split(weights):
-        """What is trained, and what the network carries along."""
-        trained = {"params": weights["params"]}
-        return trained, {name: values for name, values in weights.items() if name not in trained}
 
     def contrast(positive, negative, temperature):
         """The loss ``[B]`` of energies ``[B]`` and ``[N, B]``; one per coordinate of the action in front where there are several."""
@@ -243,7 +238,7 @@ def make(
             obs = jnp.concatenate([obs[None], drawn.obs])
         distance = jnp.linalg.norm(units.action(drawn.action) - units.action(batch.action)[None], axis=-1)
 
-        trained, carried = split(state.params.energy)
+        trained, carried = networks.split(state.params.energy)
 
         def loss_fn(trained):
             weights = trained | carried
