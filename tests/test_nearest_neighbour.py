@@ -84,6 +84,23 @@ def test_policy_is_that_of_brute_force():
     assert np.all(np.abs(apart) > 0)
 
 
+def test_neighbours_among_many_rows_are_the_nearest_by_exact_distances():
+    """Rows far from 0 and close together, where the product that shortlists them rounds; of equal rows the first ones are taken."""
+    dim, num = 8, 500
+    spec = Spec((-1.0,) * dim, (1.0,) * dim, (0.0,), (float(num),))
+    rng = np.random.default_rng(0)
+    obs = np.float32(0.9) + np.float32(0.02) * rng.random((num, dim), np.float32)
+    obs[400:410] = obs[0]
+    method = nearest_neighbour.make(nearest_neighbour.Config(capacity=600, num_neighbours=5), spec, Horizon(1, 1))
+    state = method.init(jax.random.key(0))
+    batch = Batch(jnp.asarray(obs), jnp.arange(float(num))[:, None])
+    params = jax.jit(method.step)(state, batch, method.hyper)[0].params
+    found = np.asarray(jax.jit(method.mixture)(params, batch.obs).means[..., 0], int)
+    squared = np.sum((obs[:, None].astype(np.float64) - obs[None]) ** 2, axis=-1)
+    np.testing.assert_array_equal(found, np.argsort(squared, axis=1, kind="stable")[:, :5])
+    assert found[0].tolist() == [0, 400, 401, 402, 403]
+
+
 def test_missing_neighbours_stand_for_the_box():
     method, params, info = train(2, 8, 1)
     mixture = method.mixture(params, jnp.zeros((1, 2)))

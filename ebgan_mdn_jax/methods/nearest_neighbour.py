@@ -24,6 +24,8 @@ from ebgan_mdn_jax import mixture as mixtures
 from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys
 from ebgan_mdn_jax.types import Array, Batch, Horizon, Spec, require, require_at_least, require_choices
 
+_SHORTLIST = 16  # rows beyond k whose distance is computed exactly
+
 Draw = Literal["sample", "neighbour", "nearest"]
 
 
@@ -119,15 +121,20 @@ def make(config: Config, spec: Spec, horizon: Horizon, optimizer: optax.Gradient
         return state, Info(jnp.mean(distance), num_rows)
 
     def nearest(params, obs, num: int):
-        """Distances and indices ``[B, num]`` of the nearest rows, by distance; infinite where there are none."""
-        _, extent = _box(spec.obs_low, spec.obs_high)
-        difference = (obs[:, None] - params.obs[None]) / jnp.broadcast_to(
-            jnp.asarray(extent, obs.dtype), (1, 1, spec.obs_dim)
-        )
-        squared = jnp.sum(difference**2, axis=-1)
+        """Distances and indices ``[B, num]`` of the nearest rows, by distance; infinite where there are none.
+
+        Exact for the rows of a shortlist, which is taken by distances from a matrix product, as precise as rounding allows.
+        """
         written = jnp.arange(config.capacity) < params.num_rows
-        negative, index = jax.lax.top_k(jnp.where(written[None], -squared, -jnp.inf), num)
-        return jnp.sqrt(-negative), index
+        extent = jnp.asarray(_box(spec.obs_low, spec.obs_high)[1], obs.dtype)[None]
+        memory = params.obs / jnp.broadcast_to(extent, params.obs.shape)
+        rough = jnp.sum(memory**2, axis=-1)[None] - 2 * (obs / jnp.broadcast_to(extent, obs.shape)) @ memory.T
+        _, listed = jax.lax.top_k(jnp.where(written[None], -rough, -jnp.inf), min(num + _SHORTLIST, config.capacity))
+        listed = jnp.sort(listed, axis=1)  # of rows at equal distance the first one counts
+        difference = obs[:, None] - params.obs[listed]
+        squared = jnp.sum((difference / jnp.broadcast_to(extent[None], difference.shape)) ** 2, axis=-1)
+        negative, place = jax.lax.top_k(jnp.where(written[listed], -squared, -jnp.inf), num)
+        return jnp.sqrt(-negative), jnp.take_along_axis(listed, place, axis=1)
 
     def mixture(params, obs, num: int = config.num_neighbours):
         distance, index = nearest(params, obs, num)
