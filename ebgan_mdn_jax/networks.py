@@ -7,6 +7,8 @@ float32, or float64 where ``jax_enable_x64`` is set.
 
 import dataclasses
 import functools
+import itertools
+import math
 from typing import Literal, get_args
 
 import chex
@@ -19,7 +21,7 @@ from ebgan_mdn_jax.encoders import ImageEncoder
 from ebgan_mdn_jax.types import Array, PRNGKey, PyTree, require
 
 Init = Literal["lecun", "torch", "normal_0.05"]
-Residual = Literal["none", "preactivation", "original"]
+Residual = Literal["none", "preactivation", "original", "bottleneck"]
 
 
 def initializers(init: Init, fan_in: int):
@@ -89,9 +91,11 @@ def _unit(vector: Array) -> Array:
 class MLP(nn.Module):
     """Multilayer perceptron with ReLU, ``[..., in] -> [..., out]``, or a residual network of it.
 
-    With ``residual`` the hidden layers, of one width and in pairs, are blocks between a first and a last affine map: "preactivation" adds
-    ``D2(relu(D1(relu(x))))`` to x, "original" is ``relu(x + D2(relu(D1(x))))`` (He et al. 2016; IBC's two kinds, without dropout). With
-    ``spectral`` all layers are normalised (`Dense`), so that without ``residual`` no output moves further than the input does.
+    With ``residual`` there are blocks between a first and a last affine map. Of hidden layers of one width and in pairs, "preactivation"
+    adds ``D2(relu(D1(relu(x))))`` to x and "original" is ``relu(x + D2(relu(D1(x))))`` (He et al. 2016; IBC's two kinds). Of any number of
+    one width, each a block, "bottleneck" adds ``D3(relu(D2(relu(D1(relu(x))))))`` with a quarter of the width inside (the value head of
+    IBC's energies of images). With ``spectral`` all layers are normalised (`Dense`), so that without ``residual`` no output moves further
+    than the input does. ``dropout`` is the chance of a hidden unit to be 0, behind each ReLU whose output a layer takes alone.
     """
 
     hidden: tuple[int, ...]
@@ -99,37 +103,63 @@ class MLP(nn.Module):
     init_name: Init = "torch"
     residual: Residual = "none"
     spectral: bool = False
+    dropout: float = 0.0
+    encoder: ImageEncoder | None = None
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
-        """Apply the network."""
+    def __call__(self, x: Array, dropout_keys: PRNGKey | None = None) -> Array:
+        """Apply the network, behind the ``encoder`` if there is one; units are dropped given ``dropout_keys [...]``, one for each input."""
+        x = x if self.encoder is None else self.encoder(x)
         lead = x.shape[:-1]
         x = x.reshape(-1, x.shape[-1]).T
+        layers_dropped = itertools.count()
 
         def dense(width, x):
             return Dense(width, self.init_name, self.spectral)(x)
 
+        def active(x):
+            x = nn.relu(x)
+            if dropout_keys is None or self.dropout == 0:
+                return x
+            keys = jax.vmap(jax.random.fold_in, (0, None))(dropout_keys.reshape(-1), next(layers_dropped))
+            kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - self.dropout, x.shape[:1]), out_axes=1)(keys)
+            return jnp.where(kept, x / (1 - self.dropout), 0)
+
         if self.residual == "none":
             for width in self.hidden:
-                x = nn.relu(dense(width, x))
+                x = active(dense(width, x))
+            return dense(self.out, x).T.reshape(*lead, self.out)
+        require_residual(self.hidden, self.residual)
+        x = dense(self.hidden[0], x)
+        if self.residual == "bottleneck":
+            for width in self.hidden:
+                inner = active(dense(width // 4, active(x)))
+                x = x + dense(width, active(dense(width // 4, inner)))
         else:
-            require_residual(self.hidden, self.residual)
             before = self.residual == "preactivation"
-            x = dense(self.hidden[0], x)
             for width in self.hidden[::2]:
-                inner = nn.relu(dense(width, nn.relu(x) if before else x))
-                x = x + dense(width, inner)
+                x = x + dense(width, active(dense(width, active(x) if before else x)))
                 x = x if before else nn.relu(x)
         return dense(self.out, x).T.reshape(*lead, self.out)
 
 
 def require_residual(hidden: tuple[int, ...], residual: Residual) -> None:
     """Raise `InputError` unless an `MLP` can have these hidden layers."""
+    if residual == "bottleneck":
+        require(
+            len(set(hidden)) == 1 and hidden[0] % 4 == 0,
+            f"hidden layers {hidden} with residual=bottleneck: blocks have one width, a multiple of 4, such as (1024,)",
+        )
     pairs = len(set(hidden)) == 1 and len(hidden) % 2 == 0
     require(
-        residual == "none" or pairs,
+        residual in ("none", "bottleneck") or pairs,
         f"hidden layers {hidden} with residual={residual}: blocks are pairs of layers of one width, such as (256,256)",
     )
+
+
+def require_dropout(name: str, rate: float) -> None:
+    """Raise `InputError` unless an `MLP` can drop this share of its units."""
+    require(0 <= rate < 1, f"{name}={rate}: needs a share of units from 0 to below 1")
 
 
 class EnergyMLP(nn.Module):
@@ -143,27 +173,30 @@ class EnergyMLP(nn.Module):
     init_name: Init = "torch"
     residual: Residual = "none"
     spectral: bool = False
+    dropout: float = 0.0
     encoder: ImageEncoder | None = None
 
-    def __call__(self, obs: Array, action: Array) -> Array:
-        """Evaluate the energy."""
-        return self.of_code(self.encode(obs), action)
+    def __call__(self, obs: Array, action: Array, dropout_keys: PRNGKey | None = None) -> Array:
+        """Evaluate the energy; with ``dropout_keys [B]`` units are dropped, others for each action."""
+        return self.of_code(self.encode(obs), action, dropout_keys)
 
     def encode(self, obs: Array) -> Array:
         """The code ``[..., E]`` of ``obs [..., Do]``; without an encoder the observation itself."""
         return obs if self.encoder is None else self.encoder(obs)
 
     @nn.compact
-    def of_code(self, obs: Array, action: Array) -> Array:
+    def of_code(self, obs: Array, action: Array, dropout_keys: PRNGKey | None = None) -> Array:
         """The energy given a code ``[B, E]`` or one for each action ``[..., B, E]``."""
         lead = action.shape[:-1]
         chex.assert_equal(obs.shape[:-1], lead[-1:] if obs.ndim == 2 else lead)
         obs = jnp.broadcast_to(obs, (*lead, obs.shape[-1]))
         # Laid out features-major before they are joined: joined first, the first layer's products take 2 to 3 times as long.
         inputs = jnp.concatenate([jnp.moveaxis(obs, -1, 0), jnp.moveaxis(action, -1, 0)])
-        return MLP(self.hidden, 1, self.init_name, self.residual, self.spectral)(
-            inputs.reshape(inputs.shape[0], -1).T
-        ).reshape(lead)
+        if dropout_keys is not None:
+            of_action = jax.vmap(jax.vmap(jax.random.fold_in, (0, None)), (None, 0))
+            dropout_keys = of_action(dropout_keys, jnp.arange(math.prod(lead[:-1]))).reshape(-1)
+        network = MLP(self.hidden, 1, self.init_name, self.residual, self.spectral, self.dropout)
+        return network(inputs.reshape(inputs.shape[0], -1).T, dropout_keys).reshape(lead)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from ebgan_mdn_jax.methods import explicit_bc
 from ebgan_mdn_jax.types import Batch, Horizon, Spec
@@ -40,3 +41,21 @@ def test_a_spectral_policy_is_no_steeper_than_one_and_a_plain_one_learns_the_slo
     )
     chex.assert_trees_all_close(jax.tree.map(lambda leaf: leaf[1], split.params), whole.params, rtol=1e-4, atol=1e-6)
     assert 2.9 < train(False)[-1] < 3.5
+
+
+def test_dropout_is_of_training_and_of_each_row_alone():
+    config = explicit_bc.Config(hidden=(16, 16), dropout=0.5)
+    method = explicit_bc.make(config, SPEC, Horizon(600, 1), optax.identity())
+    state = jax.jit(method.init)(jax.random.key(0))
+    obs = jnp.linspace(-1, 1, 8)[:, None]
+    batch = Batch(obs, jnp.sin(3 * obs))
+    step = jax.jit(method.step)
+    (first, info), (second, later) = (step(state._replace(step=jnp.asarray(k)), batch, method.hyper) for k in (0, 1))
+    assert info.mse != later.mse  # other units at every step
+    plain = np.mean((np.asarray(method.act(jax.random.key(0), state.params, obs)) - np.asarray(batch.action)) ** 2)
+    assert abs(float(info.mse) - plain) > 1e-4  # acting drops none
+    halves = jax.tree.map(lambda rows: rows.reshape(2, 4, 1), batch)
+    split, _ = jax.jit(jax.vmap(lambda rows: method.step(state, rows, method.hyper, "batch"), axis_name="batch"))(
+        halves
+    )
+    chex.assert_trees_all_close(jax.tree.map(lambda leaf: leaf[0], split.params), first.params, rtol=1e-5, atol=1e-7)

@@ -76,6 +76,26 @@ def test_draws_of_a_row_come_from_one_population():
     assert np.unique(lowest.sample(jax.random.key(3), valley(0.1), jnp.zeros((1, 1)), 9)).size == 1
 
 
+@pytest.mark.parametrize("penalty", ["none", "inf"])
+def test_dropout_is_of_the_loss_alone(penalty):
+    """Neither of the chains that find negatives nor of the policy; of every row on its own."""
+    fields = {"num_negatives": 3, "langevin_share": 1.0, "gradient_penalty": penalty, "num_candidates": 8}
+    plain = ibc.make(ibc.Config(**fields), SPEC, Horizon(10, 1), optax.identity())
+    dropped = ibc.make(ibc.Config(**fields, energy_dropout=0.5), SPEC, Horizon(10, 1), optax.identity())
+    state = plain.init(jax.random.key(0))
+    batch = Batch(jnp.linspace(-1, 1, 4)[:, None], jnp.ones((4, 1)))
+    (_, without), (after, info) = (jax.jit(method.step)(state, batch, plain.hyper) for method in (plain, dropped))
+    assert without.energy_loss != info.energy_loss and without.negative_distance == info.negative_distance
+    np.testing.assert_array_equal(
+        plain.act(jax.random.key(1), state.params, batch.obs), dropped.act(jax.random.key(1), state.params, batch.obs)
+    )
+    halves = jax.tree.map(lambda rows: rows.reshape(2, 2, 1), batch)
+    split, _ = jax.jit(jax.vmap(lambda rows: dropped.step(state, rows, plain.hyper, "batch"), axis_name="batch"))(
+        halves
+    )
+    chex.assert_trees_all_close(jax.tree.map(lambda leaf: leaf[1], split.params), after.params, rtol=1e-4, atol=1e-6)
+
+
 def test_the_search_is_no_part_of_training():
     batch = Batch(jnp.zeros((4, 1)), jnp.ones((4, 1)))
     states = []

@@ -65,10 +65,67 @@ def test_residual_energies_have_as_many_parameters_as_ibcs_code():
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 136_705
 
 
+def test_bottleneck_blocks_are_the_row_major_ones():
+    network = networks.MLP((8, 8), 4, residual="bottleneck")
+    x = rows(5, 3)
+    params = network.init(jax.random.key(0), x)
+    layers = [params["params"][f"Dense_{index}"] for index in range(8)]
+    affine = lambda index, x: x @ np.asarray(layers[index]["kernel"]) + np.asarray(layers[index]["bias"])  # noqa: E731
+    hidden = affine(0, np.asarray(x))
+    for first in (1, 4):
+        inner = hidden
+        for index in range(first, first + 3):
+            inner = affine(index, np.maximum(inner, 0))
+        hidden = hidden + inner
+    assert layers[1]["kernel"].shape == (8, 2) and layers[2]["kernel"].shape == (2, 2)
+    np.testing.assert_allclose(network.apply(params, x), affine(7, hidden), rtol=1e-4, atol=1e-5)
+
+
+def test_value_head_has_as_many_parameters_as_ibcs_code():
+    """Behind an encoder of 256 features, for actions of two dimensions: 857,601, counted there."""
+    network = networks.EnergyMLP((1024,), residual="bottleneck")
+    params = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 256)), jnp.zeros((1, 2)))
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 857_601
+
+
+def test_dropout_drops_its_share_of_units_and_scales_up_the_others():
+    """One layer of 1,000 units that are all 1, and a sum: binomial, other units for every row, the same ones for the same key."""
+    width, rate, num = 1000, 0.3, 400
+    network = networks.MLP((width,), 1, dropout=rate)
+    params = network.init(jax.random.key(0), jnp.zeros((1, 1)))
+    first = {"kernel": jnp.zeros((1, width)), "bias": jnp.ones(width)}
+    params = {"params": {"Dense_0": first, "Dense_1": {"kernel": jnp.ones((width, 1)), "bias": jnp.zeros(1)}}}
+    x, keys = jnp.zeros((num, 1)), jax.random.split(jax.random.key(1), num)
+    kept = np.asarray(network.apply(params, x, keys))[:, 0] * (1 - rate)
+    error = np.sqrt(width * rate * (1 - rate) / num)
+    assert abs(kept.mean() - width * (1 - rate)) < 5 * error
+    assert kept.std() == pytest.approx(error * np.sqrt(num), rel=0.25)
+    np.testing.assert_allclose(network.apply(params, x[:3], keys[5:8])[:, 0] * (1 - rate), kept[5:8], rtol=1e-6)
+    np.testing.assert_array_equal(network.apply(params, x), width)  # without keys nothing is dropped
+
+
+@pytest.mark.parametrize("residual", ["none", "preactivation", "original", "bottleneck"])
+def test_every_kind_of_network_drops_units_of_its_own_layers(residual):
+    network = networks.EnergyMLP((8, 8), residual=residual, dropout=0.5)
+    obs, action = rows(3, 2), jnp.broadcast_to(rows(3, 1), (6, 3, 1))
+    params = network.init(jax.random.key(0), obs, action)
+    keys = jax.random.split(jax.random.key(1), 3)
+    energy = network.apply(params, obs, action, keys)
+    assert len(np.unique(energy[:, 0])) > 3  # other units for every action
+    np.testing.assert_allclose(
+        network.apply(params, obs[1:2], action[:, 1:2], keys[1:2])[:, 0], energy[:, 1], rtol=1e-5
+    )
+    assert len(np.unique(network.apply(params, obs, action)[:, 0])) == 1
+
+
 @pytest.mark.parametrize("hidden", [(), (8,), (8, 6)])
 def test_blocks_need_pairs_of_one_width(hidden):
     with pytest.raises(InputError, match="pairs of layers of one width"):
         networks.require_residual(hidden, "original")
+    with pytest.raises(InputError, match="a multiple of 4, such as"):
+        networks.require_residual((6,), "bottleneck")
+    with pytest.raises(InputError, match="method.dropout=1.0: needs a share"):
+        networks.require_dropout("method.dropout", 1.0)
 
 
 def test_spectral_layers_divide_by_the_largest_singular_value():

@@ -7,7 +7,7 @@ The baseline that cannot be multi-valued: its optimum is the conditional mean. T
 import dataclasses
 from typing import NamedTuple
 
-import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -20,13 +20,15 @@ from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require_at_least, 
 class Config:
     """Program structure: network (`networks.MLP`, behind the ``encoder`` of images) and the epochs between two decays of the rate.
 
-    ``spectral`` normalises its layers, so that without ``residual`` no action moves further than the observation does.
+    ``spectral`` normalises its layers, so that without ``residual`` no action moves further than the observation does. ``dropout`` is the
+    share of hidden units that are 0 in training.
     """
 
     hidden: tuple[int, ...] = (64, 64, 64, 64)
     init: networks.Init = "torch"
     residual: networks.Residual = "none"
     spectral: bool = False
+    dropout: float = 0.0
     encoder: encoders.EncoderConfig = encoders.EncoderConfig()
     decay_every: int = 0
 
@@ -35,6 +37,7 @@ class Config:
         require_decay(self.decay_every)
         require_at_least(1, self, "method", "hidden")
         networks.require_residual(self.hidden, self.residual)
+        networks.require_dropout("method.dropout", self.dropout)
 
 
 class Hyper(NamedTuple):
@@ -61,8 +64,8 @@ def make(
 ) -> Method:
     """Build the method; ``sample`` repeats its one action, and it has no density."""
     encoder = encoders.make(config.encoder, spec)
-    network = networks.MLP(config.hidden, spec.action_dim, config.init, config.residual, config.spectral)
-    network = network if encoder is None else nn.Sequential([encoder, network])
+    sizes = config.hidden, spec.action_dim, config.init, config.residual, config.spectral, config.dropout
+    network = networks.MLP(*sizes, encoder=encoder)
 
     def init(key):
         key_init, key_state = base_keys(key)
@@ -72,9 +75,13 @@ def make(
 
     def step(state, batch, hyper, axis_name=None):
         trained, carried = networks.split(state.params.policy)
+        keys = None
+        if config.dropout:
+            keys = collectives.row_keys(jax.random.fold_in(state.key, state.step), batch.obs.shape[0], axis_name)
 
         def loss_fn(trained):
-            return jnp.mean(losses.squared_error(network.apply(trained | carried, batch.obs), batch.action)), ()
+            action = network.apply(trained | carried, batch.obs, keys)
+            return jnp.mean(losses.squared_error(action, batch.action)), ()
 
         (loss, _), grads = collectives.synced_value_and_grad(loss_fn, axis_name)(trained)
         if carried:

@@ -49,25 +49,28 @@ from ebgan_mdn_jax.normalization import unit_box
 from ebgan_mdn_jax.samplers import base
 from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_at_least, require_choices
 
+_DROPOUT = 0x44524F50  # folded into the key of a step, for the units that are dropped
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Program structure.
 
-    ``energy_residual`` and ``energy_spectral``: see `networks.MLP`; ``encoder``, of images: `encoders.EncoderConfig`, to which
-    ``energy_init`` does not apply. ``autoregressive``: an energy of the network's size for every coordinate of the action (see the module).
-    ``num_negatives`` is N; what the shares, rounded down, leave of it is uniform. Negatives by
-    derivative-free search are a population of just as many, after ``search_iterations``. With a ``replay_buffer`` of so many pairs the
-    energy is trained as a joint one (`joint`), usually by contrastive divergence, on chains with the noise of `LangevinConfig`, of which
-    IBC's gives no draws of ``exp(-E)``. Marginal draws have the textbook's in its place, of which ``delta_clip`` then cuts a good part at
-    the default step sizes. ``gradient_penalty`` is the norm of `losses.gradient_penalty`. From ``sample_by`` on it is about the search for
-    actions, of which ``num_iterations`` belong to the derivative-free one and ``second_pass`` to Langevin's.
+    ``energy_residual``, ``energy_spectral`` and ``energy_dropout``, which is of the loss alone: see `networks.MLP`; ``encoder``, of images:
+    `encoders.EncoderConfig`, to which ``energy_init`` does not apply. ``autoregressive``: an energy of that size for every coordinate of
+    the action (see the module). ``num_negatives`` is N; what the shares, rounded down, leave of it is uniform. Negatives by derivative-free
+    search are a population of just as many, after ``search_iterations``. With a ``replay_buffer`` of so many pairs the energy is trained
+    as a joint one (`joint`), usually by contrastive divergence, on chains with the noise of `LangevinConfig`, of which IBC's gives no
+    draws of ``exp(-E)``. Marginal draws have the textbook's in its place, of which ``delta_clip`` then cuts a good part at the default step
+    sizes. ``gradient_penalty`` is the norm of `losses.gradient_penalty`. From ``sample_by`` on it is about the search for actions, of which
+    ``num_iterations`` belong to the derivative-free one and ``second_pass`` to Langevin's.
     """
 
     energy_hidden: tuple[int, ...] = (64, 64, 64)
     energy_init: networks.Init = "torch"
     energy_residual: networks.Residual = "none"
     energy_spectral: bool = False
+    energy_dropout: float = 0.0
     autoregressive: bool = False
     encoder: encoders.EncoderConfig = encoders.EncoderConfig()
     num_negatives: int = 64
@@ -98,6 +101,7 @@ class Config:
         require_at_least(1, self, "method", "num_negatives", "num_candidates", "energy_hidden", "marginal_hidden")
         require_at_least(0, self, "method", "search_iterations", "num_iterations", "replay_buffer")
         networks.require_residual(self.energy_hidden, self.energy_residual)
+        networks.require_dropout("method.energy_dropout", self.energy_dropout)
         names = ("langevin_share", "derivative_free_share", "data_share", "marginal_share")
         for name in names:
             share = getattr(self, name)
@@ -200,8 +204,9 @@ def make(
     """Build the method; it has an energy and no density."""
     encoder = encoders.make(config.encoder, spec)
     network = networks.EnergyMLP(
-        config.energy_hidden, config.energy_init, config.energy_residual, config.energy_spectral, encoder
-    )
+        config.energy_hidden, config.energy_init, config.energy_residual, config.energy_spectral,
+        config.energy_dropout, encoder,
+    )  # fmt: skip
     network = networks.PrefixEnergies(network, spec.action_dim) if config.autoregressive else network
     units = unit_box(spec)
     search = implicit.make(config, spec, network)
@@ -239,14 +244,18 @@ def make(
         distance = jnp.linalg.norm(units.action(drawn.action) - units.action(batch.action)[None], axis=-1)
 
         trained, carried = networks.split(state.params.energy)
+        dropout_keys = None
+        if config.energy_dropout:
+            dropout_keys = collectives.row_keys(jax.random.fold_in(key, _DROPOUT), batch.obs.shape[0], axis_name)
 
         def loss_fn(trained):
             weights = trained | carried
             if config.gradient_penalty == "none":
-                energies, penalty = network.apply(weights, obs, actions), jnp.zeros(())
+                energies, penalty = network.apply(weights, obs, actions, dropout_keys=dropout_keys), jnp.zeros(())
             else:
                 code = search.encode(weights, obs)
-                energies, gradient = base.energy_and_gradient(search.in_box(weights), code, units.action(actions))
+                in_box = search.in_box(weights, dropout_keys)
+                energies, gradient = base.energy_and_gradient(in_box, code, units.action(actions))
                 penalty = losses.gradient_penalty(gradient, config.gradient_penalty, hyper.penalty_margin)
                 penalty = hyper.penalty_weight * jnp.mean(penalty)
             positive, negative = energies[..., 0, :], energies[..., 1:, :]

@@ -43,7 +43,7 @@ class Search(NamedTuple):
 
     encode: Callable  # (weights, obs [..., Do]) -> code [..., E]
     energy: Callable  # (weights, code [B, E], action [..., B, Da]) -> [..., B]
-    in_box: Callable  # (weights) -> energy_fn of codes and actions in half extents of the box
+    in_box: Callable  # (weights, dropout_keys=None) -> energy_fn of codes and actions in half extents of the box
     run_chains: Callable  # (keys [B], weights, code [B, E], action [C, B, Da], hyper, step_sizes, noise_scale) -> action, energy, infos
     populate: Callable  # (key, weights, code [E], hyper, num_candidates, num_iterations) -> Population, by a derivative-free search
     draw: Callable  # (key, weights, hyper, obs [B, Do], num_samples, how: Inference) -> [N, B, Da]
@@ -76,13 +76,13 @@ def make(config, spec: Spec, network: networks.EnergyMLP | networks.PrefixEnergi
     def encode(weights, obs):
         return obs if config.autoregressive else network.apply(weights, obs, method="encode")
 
-    def energy(weights, code, action):
+    def energy(weights, code, action, dropout_keys=None):
         if config.autoregressive:
             return network.of_prefix(weights, spec.action_dim - 1, code, action)
-        return network.apply(weights, code, action, method="of_code")
+        return network.apply(weights, code, action, dropout_keys, method="of_code")
 
-    def in_box(weights: PyTree) -> Callable:
-        return lambda code, action: energy(weights, code, units.action_to_data(action))
+    def in_box(weights: PyTree, dropout_keys=None) -> Callable:
+        return lambda code, action: energy(weights, code, units.action_to_data(action), dropout_keys)
 
     def run_chains(keys, weights, code, action, hyper, step_sizes, noise_scale):
         chain = make_chain(config.langevin, hyper, spec.action_dim, step_sizes, config.langevin.noise, noise_scale)
