@@ -145,13 +145,13 @@ def compile_plan(
     total = f"{_plural(members, 'member')} in {_plural(len(trains), 'program')}"
     done = f"; {len(configs) - len(left)} finished" if len(left) < len(configs) else ""
     log(f"plan: {_plural(len(configs), 'run')}, {total}{done}")
-    programs = {}
+    programs, loaded = {}, {}
     for name in left:
         if name in borrowed:
             log(f"  {name}: trained as {borrowed[name]}")
             continue
         config = configs[name]
-        program = programs[name] = compile_program(build(config, data_dir), num_devices)
+        program = programs[name] = compile_program(build(config, data_dir, loaded=loaded), num_devices)
         together = f", {program.members_per_step} at a time" if program.members_per_step > 1 else ""
         log(
             f"  {name}: {_members(config)}, {config.train.steps} steps{together}; {_layout(program)}, "

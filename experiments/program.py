@@ -53,23 +53,32 @@ class Program(NamedTuple):
         return self.layout.members if even else self.layout.everywhere
 
 
-def load_data(config: ExperimentConfig, data_dir: str | None = None) -> data.Dataset:
-    """The demonstrations of a run, without noise; prepared on first use."""
+def load_data(config: ExperimentConfig, data_dir: str | None = None, loaded: dict | None = None) -> data.Dataset:
+    """The demonstrations of a run, without noise; prepared on first use. What ``loaded`` has is taken from there, the rest added to it."""
     seeds = np.asarray(config.seeds)
-    draws = seeds[np.argsort(seeds % seeds.size)].tolist() if config.data.redraw else None
-    return data.load(config.task_name, data_dir, config.data.num_demonstrations, draws)
+    draws = tuple(seeds[np.argsort(seeds % seeds.size)].tolist()) if config.data.redraw else None
+    loaded = {} if loaded is None else loaded
+    of = config.task_name, data_dir, config.data.num_demonstrations, draws
+    if of not in loaded:
+        loaded[of] = data.load(*of)
+    return loaded[of]
 
 
-def build(config: ExperimentConfig, data_dir: str | None = None, normalization: Normalization | None = None) -> Run:
-    """Load the data and build the method; ``normalization`` defaults to the data set's own."""
+def build(
+    config: ExperimentConfig,
+    data_dir: str | None = None,
+    normalization: Normalization | None = None,
+    loaded: dict | None = None,
+) -> Run:
+    """Load the data and build the method; ``normalization`` defaults to the data set's own. ``loaded``: see `load_data`."""
     task = TASKS[config.task_name]
 
     def prepare() -> None:
-        load_data(config, data_dir)
+        load_data(config, data_dir, loaded)
 
     if jax.process_count() > 1:
         processes.first_decides(prepare)  # the first process makes what is missing, for all
-    dataset = data.add_noise(load_data(config, data_dir), config.data.obs_noise, config.data.action_noise)
+    dataset = data.add_noise(load_data(config, data_dir, loaded), config.data.obs_noise, config.data.action_noise)
     normalization = normalization or dataset.normalization
     horizon = Horizon.of(config.train.steps, dataset.num_rows, config.train.batch_size)
     module = METHODS[config.method_name]

@@ -159,6 +159,21 @@ def test_a_plan_says_what_there_is_to_do(data_dir):
     )
 
 
+def test_a_plan_reads_every_data_set_once(data_dir, monkeypatch):
+    loads, built, load, compile_program = [], [], program.data.load, plan.compile_program
+    monkeypatch.setattr(program.data, "load", lambda name, *of: loads.append(of[1:]) or load(name, *of))
+    compiled = compile_program(program.build(make_config("hyperbola", "mdn", 2, 0, TINY), str(data_dir)))
+    monkeypatch.setattr(plan, "compile_program", lambda run, num_devices: built.append(run) or compiled)
+    loads.clear()
+    changes = {"a": (), "b": ("train.batch_size=16",), "c": ("data.action_noise=0.1",), "d": ("data.redraw=True",)}
+    specs = [run_spec("hyperbola", "mdn", 2, *change, variant=name) for name, change in changes.items()]
+    plan.compile_plan(plan.expand(specs, [], TINY), lambda name: False, str(data_dir), 0, lambda line: None)
+    (num,) = {of[0] for of in loads}
+    assert loads == [(num, None), (num, (0, 1))] and len(built) == 4
+    assert built[1].dataset is built[0].dataset  # and as it was, though another run has noise on its copy
+    assert not np.array_equal(built[2].dataset.train.action, built[0].dataset.train.action)
+
+
 def test_runs_that_only_choose_and_judge_actions_otherwise_are_trained_once(data_dir):
     grid = ["method.sample_by=sample,mode", "evaluation.num_samples=3,10"]
     configs = plan.expand([run_spec("hyperbola", "mdn", 2)], grid, TINY)
