@@ -1,7 +1,7 @@
 """Implicit against explicit policies on the particle, by dimension (Florence et al. 2021, arXiv 2109.00137, figures 6 and 11), CPU size.
 
-Command:  python -m experiments.sweep --config=ibc_particle
-Seeds:    3 (0 to 2), each judged in 100 episodes, in 1, 2, 4 and 8 dimensions
+Command:  python -m experiments.sweep --config=ibc_particle_2d, and the same of ibc_particle_1d, ibc_particle_4d, ibc_particle_8d
+Seeds:    3 (0 to 2), each judged in 100 episodes
 Settings: residual networks of one block of 2 x 256 as in the paper's code, without its dropout, batch 128, 5,000 steps, learning rates
           halved four times. IBC "langevin": 8 negatives that descend the energy in 10 steps from 1 to 0.001 (as long a way as the paper's
           100 from 0.1), noise 0.1 in training and 0.01 at inference (Ta et al. 2022), gradient penalty in the maximum norm; 512 chains at
@@ -14,7 +14,7 @@ Expected: with 100,000 steps, 2,048-wide networks and 2,000 demonstrations the p
 Run time: to be measured.
 """
 
-from experiments.configs.base import run_spec
+from experiments.configs.base import RunSpec, run_spec
 
 _SEEDS = 3
 _TRAIN = ("train.batch_size=128", "train.steps=5000")
@@ -41,14 +41,16 @@ _LANGEVIN = (
 _AUTOREGRESSIVE = ("method.autoregressive=True", "method.num_candidates=512")
 _MEMORY = ("train.batch_size=1020", "train.steps=100", "method.capacity=102000", "method.num_neighbours=1")
 
-RUNS = tuple(
-    run
-    for task in ("particle_1d", "particle_2d", "particle_4d", "particle_8d")
-    for run in (
+
+def _runs(dimensions: int) -> tuple[RunSpec, ...]:
+    task = f"particle_{dimensions}d"
+    return (
         run_spec(task, "explicit_bc", _SEEDS, *_MSE),
         run_spec(task, "nearest_neighbour", _SEEDS, *_MEMORY),
         run_spec(task, "ibc", _SEEDS, *_IBC, *_LANGEVIN, variant="langevin"),
         run_spec(task, "ibc", _SEEDS, *_IBC, "method.num_candidates=4096", variant="derivative_free"),
         run_spec(task, "ibc", _SEEDS, *_IBC, *_AUTOREGRESSIVE, variant="autoregressive"),
     )
-)
+
+
+DIMENSIONS = {dimensions: _runs(dimensions) for dimensions in (1, 2, 4, 8)}
