@@ -245,6 +245,64 @@ def test_other_losses_train_and_are_logged(loss):
     assert lower < jnp.mean(method.energy(after.params, batch.obs, drawn)) - jnp.mean(negative)
 
 
+CHAIN = {
+    "langevin_share": 1.0,
+    "num_negatives": 3,
+    "loss": "contrastive_divergence",
+    "langevin": ibc.LangevinConfig(num_steps=4),
+}
+
+
+def by_hand(method, weights, state, batch, start):
+    """Four noiseless steps in half extents (2) of the box from ``start [N, B, 1]``: all states ``[T, N, B, 1]``."""
+    states, at = [], start
+    for size in langevin.polynomial_schedule(0.1, 1e-5, 2.0, 4):
+        energy = lambda at: jnp.sum(method.energy(state.params._replace(energy=weights), batch.obs, at))  # noqa: E731
+        at = jnp.clip(at - 2 * jnp.clip(0.5 * size * 2 * jax.grad(energy)(at), -0.1, 0.1), -2, 2)
+        states.append(at)
+    return jnp.stack(states)
+
+
+@pytest.mark.parametrize("backpropagate", [False, True])
+def test_the_gradient_goes_through_chains_only_if_asked_to(backpropagate):
+    fields = CHAIN | {"langevin": ibc.LangevinConfig(num_steps=4, backpropagate=backpropagate)}
+    method = ibc.make(ibc.Config(**fields), SPEC, Horizon(10, 1), optax.identity())
+    state = method.init(jax.random.key(0))
+    batch = Batch(jnp.linspace(-1, 1, 4)[:, None], jnp.ones((4, 1)))
+    hyper = method.hyper._replace(noise_scale=0.0, learning_rate=1.0)
+    after = jax.jit(method.step)(state, batch, hyper)[0].params.energy
+    start = negatives.draw(jax.random.fold_in(state.key, 0), batch.action, SPEC, 3, 0)
+
+    def loss(weights):
+        ends = by_hand(method, weights, state, batch, start)[-1]
+        ends = ends if backpropagate else jax.lax.stop_gradient(ends)
+        params = state.params._replace(energy=weights)
+        return jnp.mean(method.energy(params, batch.obs, batch.action)) - jnp.mean(
+            method.energy(params, batch.obs, ends)
+        )
+
+    taken = jax.tree.map(jnp.subtract, state.params.energy, after)
+    chex.assert_trees_all_close(taken, jax.jit(jax.grad(loss))(state.params.energy), rtol=1e-3, atol=1e-6)
+
+
+def test_negatives_of_one_chain_are_its_last_states():
+    fields = CHAIN | {"langevin": ibc.LangevinConfig(num_steps=4, one_chain=True)}
+    method = ibc.make(ibc.Config(**fields), SPEC, Horizon(10, 1), optax.identity())
+    state = method.init(jax.random.key(0))
+    batch = Batch(jnp.linspace(-1, 1, 4)[:, None], jnp.ones((4, 1)))
+    _, info = jax.jit(method.step)(state, batch, method.hyper._replace(noise_scale=0.0))
+    start = negatives.draw(jax.random.fold_in(state.key, 0), batch.action, SPEC, 3, 0)
+    states = by_hand(method, state.params.energy, state, batch, start[:1])[-3:, 0]
+    np.testing.assert_allclose(
+        info.negative_energy, jnp.mean(method.energy(state.params, batch.obs, states)), rtol=1e-5
+    )
+    np.testing.assert_allclose(info.negative_distance, jnp.mean(jnp.abs(states - 1.0)) / 2, rtol=1e-5)
+    with pytest.raises(InputError, match="one_chain=True: 4 steps have too few states for 5 negatives"):
+        ibc.Config(**fields | {"num_negatives": 5})
+    with pytest.raises(InputError, match="backpropagate=True: there are no chains in training"):
+        ibc.Config(langevin=ibc.LangevinConfig(backpropagate=True))
+
+
 def test_temperature_divides_the_energies():
     method = make(num_negatives=4)
     state = method.init(jax.random.key(0))._replace(params=valley(2.0))

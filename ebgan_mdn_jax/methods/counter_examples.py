@@ -10,7 +10,7 @@ import optax
 from ebgan_mdn_jax import collectives
 from ebgan_mdn_jax.methods import implicit, joint, marginal
 from ebgan_mdn_jax.normalization import unit_box
-from ebgan_mdn_jax.samplers import negatives
+from ebgan_mdn_jax.samplers import base, negatives
 from ebgan_mdn_jax.types import Array, PyTree, Spec
 
 # Folded into the key of a step, for its chains, its derivative-free search and the draws of the marginal sampler; the last two into that of
@@ -58,6 +58,17 @@ def make(config, spec: Spec, optimizer: optax.GradientTransformation, search: im
     def step_sizes(hyper):
         return hyper.step_size, hyper.last_step_size
 
+    def descend(keys, weights, code, starts, hyper):
+        sizes, noise = step_sizes(hyper), config.langevin.noise
+        chain = implicit.make_chain(config.langevin, hyper, spec.action_dim, sizes, noise, hyper.noise_scale)
+        starts, num = units.action(starts), starts.shape[0]
+        if not config.langevin.one_chain:
+            chains, infos, _ = base.run(keys, chain, search.in_box(weights), code, starts)
+            return units.action_to_data(chains.action), infos
+        one, trace = starts[:1], lambda chains: chains.action[0]
+        _, infos, states = base.run(keys, chain, search.in_box(weights), code, one, trace)
+        return units.action_to_data(states[-num:]), infos
+
     def draw_pairs(key, state, batch, hyper, axis_name):
         weights, dim = state.params.energy, spec.obs_dim + spec.action_dim
         chain = implicit.make_chain(
@@ -84,18 +95,15 @@ def make(config, spec: Spec, optimizer: optax.GradientTransformation, search: im
             return collectives.row_keys(jax.random.fold_in(key, purpose), batch.obs.shape[0], axis_name)
 
         if num_chains:
-            starts, others = drawn[:num_chains], drawn[num_chains:]
-            ends, _, info = search.run_chains(
-                keys_for(_CHAINS), weights, code, starts, hyper, step_sizes(hyper), hyper.noise_scale
-            )
-            drawn = jnp.concatenate([ends, others])
+            found, info = descend(keys_for(_CHAINS), weights, code, drawn[:num_chains], hyper)
+            drawn = jnp.concatenate([found, drawn[num_chains:]])
             infos.append(info)
         if num_searched:
 
-            def found(key, code):
+            def search_row(key, code):
                 return search.populate(key, weights, code, hyper, num_searched, config.search_iterations).action
 
-            drawn = jnp.concatenate([drawn, jnp.moveaxis(jax.vmap(found)(keys_for(_SEARCH), code), 0, 1)])
+            drawn = jnp.concatenate([drawn, jnp.moveaxis(jax.vmap(search_row)(keys_for(_SEARCH), code), 0, 1)])
         if num_marginal:
             noise = "langevin" if config.langevin.noise == "ibc" else config.langevin.noise
             chain = implicit.make_chain(config.langevin, hyper, spec.action_dim, step_sizes(hyper), noise, 1.0)

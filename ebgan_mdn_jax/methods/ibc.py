@@ -124,6 +124,16 @@ class Config:
             self.replay_buffer == 0 or sum(shares) == 0,
             f"method.replay_buffer={self.replay_buffer}: then all negatives are pairs of it; set method.{', method.'.join(names)} to 0",
         )
+        for name in ("one_chain", "backpropagate"):
+            require(
+                self.langevin_share > 0 or not getattr(self.langevin, name),
+                f"method.langevin.{name}=True: there are no chains in training; set method.langevin_share",
+            )
+        require(
+            not self.langevin.one_chain or self.langevin.num_steps >= self.negative_counts[0],
+            f"method.langevin.one_chain=True: {self.langevin.num_steps} steps have too few states for {self.negative_counts[0]} negatives; "
+            "raise method.langevin.num_steps",
+        )
         needed = {"langevin_share": 0, "replay_buffer": 0, "loss": "info_nce", "gradient_penalty": "none"}
         needed |= {"search": "derivative_free", "encoder.kind": "none"}
         for name, value in needed.items() if self.autoregressive else ():
@@ -237,12 +247,6 @@ def make(
         hyper = Hyper(*(jnp.asarray(value, batch.action.dtype) for value in hyper))
         rate = hyper.learning_rate * step_decay(state.step, horizon, hyper.learning_rate_decay, config.decay_every)
         drawn = contrasts.draw(key, state, batch, hyper, rate, axis_name)
-        actions = jnp.concatenate([batch.action[None], drawn.action])
-        obs = batch.obs
-        if drawn.obs.ndim == 3:
-            obs = jnp.concatenate([obs[None], drawn.obs])
-        distance = jnp.linalg.norm(units.action(drawn.action) - units.action(batch.action)[None], axis=-1)
-
         trained, carried = networks.split(state.params.energy)
         dropout_keys = None
         if config.energy_dropout:
@@ -250,6 +254,12 @@ def make(
 
         def loss_fn(trained):
             weights = trained | carried
+            against = drawn
+            if config.langevin.backpropagate:
+                here = state._replace(params=state.params._replace(energy=weights))
+                against = contrasts.draw(key, here, batch, hyper, rate, axis_name)
+            actions = jnp.concatenate([batch.action[None], against.action])
+            obs = batch.obs if against.obs.ndim == 2 else jnp.concatenate([batch.obs[None], against.obs])
             if config.gradient_penalty == "none":
                 energies, penalty = network.apply(weights, obs, actions, dropout_keys=dropout_keys), jnp.zeros(())
             else:
@@ -262,7 +272,8 @@ def make(
             loss = jnp.mean(contrast(positive, negative, hyper.temperature))
             logs = (loss, jnp.mean(positive), jnp.mean(negative), penalty)
             square = hyper.positive_weight * jnp.mean(positive**2)
-            return loss + penalty + square, (*logs, jnp.mean(distance), drawn.acceptance, drawn.clip_share)
+            distance = jnp.linalg.norm(units.action(against.action) - units.action(batch.action)[None], axis=-1)
+            return loss + penalty + square, (*logs, jnp.mean(distance), against.acceptance, against.clip_share)
 
         (_, logs), grads = collectives.synced_value_and_grad(loss_fn, axis_name)(trained)
         if carried:

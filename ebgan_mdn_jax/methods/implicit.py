@@ -22,12 +22,19 @@ Inference = Literal["sample", "argmin"]
 
 @dataclasses.dataclass(frozen=True)
 class LangevinConfig:
-    """The chain: T as ``num_steps``, the form of its noise, how its step sizes fall, and whether its steps are corrected."""
+    """The chain: T as ``num_steps``, the form of its noise, how its step sizes fall, and whether its steps are corrected.
+
+    The others are of training alone. With ``one_chain`` the N negatives of a row that chains find are the last N states of one, and what
+    comes before them is its burn-in; else they are the ends of N chains. With ``backpropagate`` the loss's gradient goes through the
+    chains, and the energy learns where they lead, too; in IBC, and else, negatives are constants.
+    """
 
     num_steps: int = 25
     noise: langevin.Noise = "ibc"
     schedule: Literal["polynomial", "exponential"] = "polynomial"
     metropolis: bool = False
+    one_chain: bool = False
+    backpropagate: bool = False
 
     def __post_init__(self):
         require_choices(self, "method.langevin")
@@ -44,7 +51,6 @@ class Search(NamedTuple):
     encode: Callable  # (weights, obs [..., Do]) -> code [..., E]
     energy: Callable  # (weights, code [B, E], action [..., B, Da]) -> [..., B]
     in_box: Callable  # (weights, dropout_keys=None) -> energy_fn of codes and actions in half extents of the box
-    run_chains: Callable  # (keys [B], weights, code [B, E], action [C, B, Da], hyper, step_sizes, noise_scale) -> action, energy, infos
     populate: Callable  # (key, weights, code [E], hyper, num_candidates, num_iterations) -> Population, by a derivative-free search
     draw: Callable  # (key, weights, hyper, obs [B, Do], num_samples, how: Inference) -> [N, B, Da]
 
@@ -84,11 +90,6 @@ def make(config, spec: Spec, network: networks.EnergyMLP | networks.PrefixEnergi
     def in_box(weights: PyTree, dropout_keys=None) -> Callable:
         return lambda code, action: energy(weights, code, units.action_to_data(action), dropout_keys)
 
-    def run_chains(keys, weights, code, action, hyper, step_sizes, noise_scale):
-        chain = make_chain(config.langevin, hyper, spec.action_dim, step_sizes, config.langevin.noise, noise_scale)
-        chains, infos, _ = base.run(keys, chain, in_box(weights), code, units.action(action))
-        return units.action_to_data(chains.action), chains.energy, infos
-
     def populate(key, weights, code, hyper, num_candidates, num_iterations):
         bounds = spec.action_low, spec.action_high
         sizes = num_candidates, num_iterations, hyper.sigma, hyper.shrink
@@ -98,14 +99,15 @@ def make(config, spec: Spec, network: networks.EnergyMLP | networks.PrefixEnergi
 
     def descend(key, weights, code, hyper):
         key_start, *key_passes = jax.random.split(key, 3)
-        shape = (config.num_candidates, 1, spec.action_dim)
-        action = units.action_to_data(jax.random.uniform(key_start, shape, code.dtype, -1.0, 1.0))
+        at = jax.random.uniform(key_start, (config.num_candidates, 1, spec.action_dim), code.dtype, -1.0, 1.0)
         passes = ((hyper.step_size, hyper.last_step_size), (hyper.second_step_size, hyper.second_last_step_size))
         for key_pass, sizes in list(zip(key_passes, passes, strict=True))[: 1 + config.second_pass]:
-            action, energy, _ = run_chains(
-                key_pass[None], weights, code[None], action, hyper, sizes, hyper.search_noise_scale
+            chain = make_chain(
+                config.langevin, hyper, spec.action_dim, sizes, config.langevin.noise, hyper.search_noise_scale
             )
-        return derivative_free.Population(action[:, 0], energy[:, 0])
+            chains, _, _ = base.run(key_pass[None], chain, in_box(weights), code[None], at)
+            at = chains.action
+        return derivative_free.Population(units.action_to_data(at[:, 0]), chains.energy[:, 0])
 
     def draw(key, weights, hyper, obs, num_samples, how: Inference):
         def of_row(key, row):
@@ -126,4 +128,4 @@ def make(config, spec: Spec, network: networks.EnergyMLP | networks.PrefixEnergi
         keys = collectives.row_keys(key, obs.shape[0])
         return jnp.moveaxis(derivative_free.map_rows(of_row, keys, obs, config.num_candidates), 0, 1)
 
-    return Search(encode, energy, in_box, run_chains, populate, draw)
+    return Search(encode, energy, in_box, populate, draw)
