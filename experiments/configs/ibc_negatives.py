@@ -16,7 +16,7 @@ Run time: about 17 minutes on one CPU core of two, the other more than busy.
 from experiments.configs.base import run_spec
 
 _TASKS = ("hyperbola", "inverse_sine")
-_SHARED = (
+SHARED = (
     *("data.redraw=True", "train.steps=2000", "method.num_negatives=8", "method.langevin.num_steps=10"),
     *("hyper.step_size=1", "hyper.last_step_size=0.001", "hyper.delta_clip=0.25"),
     *("method.num_candidates=1024", "method.num_iterations=0"),
@@ -40,5 +40,5 @@ _LINES = {
 }
 
 RUNS = tuple(
-    run_spec(task, "ibc", 8, *_SHARED, *changes, variant=name) for task in _TASKS for name, changes in _LINES.items()
+    run_spec(task, "ibc", 8, *SHARED, *changes, variant=name) for task in _TASKS for name, changes in _LINES.items()
 )
