@@ -6,7 +6,6 @@ float32, or float64 where ``jax_enable_x64`` is set.
 """
 
 import dataclasses
-import functools
 import itertools
 import math
 from typing import Literal, get_args
@@ -214,10 +213,14 @@ class PrefixEnergies:
         keys = jax.random.split(key, self.action_dim)
         return jax.vmap(self.network.init, (0, None, None))(keys, obs, action)
 
-    def apply(self, weights: PyTree, obs: Array, action: Array, **options):
-        """Energies ``[Da, ..., B]``; arguments as of `EnergyMLP`, options as of its ``apply``."""
-        prefixes = jax.vmap(_prefix, (None, 0))(action, jnp.arange(self.action_dim))
-        return jax.vmap(functools.partial(self.network.apply, **options), (0, None, 0))(weights, obs, prefixes)
+    def apply(self, weights: PyTree, obs: Array, action: Array, dropout_keys: PRNGKey | None = None, **options):
+        """Energies ``[Da, ..., B]``; arguments as of `EnergyMLP`, options as of its ``apply``. Each network drops units of its own."""
+
+        def of_coordinate(weights, index):
+            keys = None if dropout_keys is None else jax.vmap(jax.random.fold_in, (0, None))(dropout_keys, index)
+            return self.network.apply(weights, obs, _prefix(action, index), keys, **options)
+
+        return jax.vmap(of_coordinate)(weights, jnp.arange(self.action_dim))
 
     def of_prefix(self, weights: PyTree, index: Array | int, obs: Array, action: Array) -> Array:
         """The energy ``[..., B]`` of the coordinates up to that of ``index``."""

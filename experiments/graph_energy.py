@@ -4,12 +4,13 @@
 
 ``E(o, a)``, the distance from the point (o, a) to the closed graph of a function, single-valued or not, changes by no more than the point
 moves, and is least exactly where a is a right action at o. Here the graph is given by points of spacing h along the observation, and a is
-sought on a grid of the same spacing. At 101 observations spread over the box, each half way between two points of the graph, where that is
-worst, and none within h of a jump:
+sought on a grid of the same spacing. At up to 101 observations spread over the box, each half way between two points of the graph, where
+that is worst, and none within h of a jump:
 
 * ``error``: the largest distance from the action of least energy to the nearest right one, in units of h;
 * ``height``: the largest energy of any right action, of which a multi-valued function has several, in units of h;
-* ``lipschitz``: the largest change of E over the distance that (o, a) moves, over 10,000 pairs of points in the box, up to 0.07 apart.
+* ``lipschitz``: the largest change of E over the distance that (o, a) moves, over 10,000 pairs of points, one in the box and one up to 0.07
+  away.
 
 Of a function of slope s the error can be ``(1 + s) / 2``, half a cell of the grid of actions and s h / 2 to the next point, and the height
 ``sqrt(1 + s^2) / 2``.

@@ -42,9 +42,10 @@ def bowl(obs: jax.Array, action: jax.Array, seen: jax.Array | None = None) -> ja
 def find(name: str, key: jax.Array, target: jax.Array) -> jax.Array:
     """The actions ``[B, Da]`` that a search finds for minima at ``target [B, Da]``."""
     dim = target.shape[-1]
+    key_start, key = jax.random.split(key)
     box, keys = ((-1.0,) * dim, (1.0,) * dim), collectives.row_keys(key, target.shape[0])
     if name == "langevin":
-        start = jax.random.uniform(key, (_NUM_CHAINS, *target.shape), minval=-1.0)
+        start = jax.random.uniform(key_start, (_NUM_CHAINS, *target.shape), minval=-1.0)
         sampler = langevin.make(
             langevin.polynomial_schedule(0.1, 1e-5, 2, _NUM_STEPS), *box, noise="ibc", delta_clip=0.1
         )

@@ -30,7 +30,7 @@ METRICS = {
     "pixel_error_inside": (-1, "the same in the convex hull of the training images' centres"),
     "pixel_error_outside": (-1, "the same outside it"),
     "gap_share": (-1, "% of actions close to a jump that lie in its middle 80 %"),
-    "piece_error": (-1, "mean absolute error between jumps, action units"),
+    "piece_error": (-1, "mean absolute error of actions, close to an edge left out, action units"),
     "extrapolation_error": (-1, "the same beyond the training interval"),
     "spurious_minima": (-1, "local minima of the energy farther than 0.1 from the right action, per observation"),
     "steepest": (0, "largest slope of the energy over actions, nats per action unit"),

@@ -85,7 +85,12 @@ def test_extrapolation_goes_on_along_the_outer_pieces():
 
 def test_local_minima_by_hand():
     """Also at the ends; of a flat valley the last action; a flat shoulder is none."""
-    energy = jnp.asarray([[0.0, 3.0], [1.0, 1.0], [0.5, 1.0], [0.5, 2.0], [2.0, 2.0], [1.0, 1.5]])
-    expected = [[True, False], [False, False], [False, True], [True, False], [False, False], [True, True]]
+    valleys, slopes, shoulder = (
+        [0.0, 1.0, 0.5, 0.5, 2.0, 1.0],
+        [3.0, 1.0, 1.0, 2.0, 2.0, 1.5],
+        [0.0, 1.0, 1.0, 2.0, 2.0, 2.5],
+    )
+    energy = jnp.asarray([valleys, slopes, shoulder]).T
+    expected = np.array([[1, 0, 0, 1, 0, 1], [0, 0, 1, 0, 0, 1], [1, 0, 0, 0, 0, 0]], bool).T
     np.testing.assert_array_equal(landscapes.local_minima(energy), expected)
     assert float(landscapes.steepest(energy, 0.5)) == 4.0

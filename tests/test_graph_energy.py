@@ -16,7 +16,7 @@ def test_the_energy_is_the_distance_to_the_nearest_point():
 
 @pytest.mark.parametrize(("name", "slope"), [("jumps_8", 0.0), ("hysteresis", 0.2), ("lines", 1.0)])
 def test_its_minimum_is_the_function_to_the_size_of_the_grid(name, slope):
-    """Also where that jumps or has several values; points on either side of a jump would be a thousand cells away."""
+    """Also where that jumps or has several values; points on either side of a jump would be a hundred cells away."""
     row = graph_energy.row(name, 0.01)
     assert row["error"] <= (1 + slope) / 2 + 1e-3
     assert row["height"] <= (1 + slope**2) ** 0.5 / 2 + 1e-3

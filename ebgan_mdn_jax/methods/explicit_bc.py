@@ -20,8 +20,8 @@ from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require_at_least, 
 class Config:
     """Program structure: network (`networks.MLP`, behind the ``encoder`` of images) and the epochs between two decays of the rate.
 
-    ``spectral`` normalises its layers, so that without ``residual`` no action moves further than the observation does. ``dropout`` is the
-    share of hidden units that are 0 in training.
+    ``spectral`` normalises its layers, so that without ``residual`` and ``encoder`` no action moves further than the observation does.
+    ``dropout`` is the share of hidden units that are 0 in training.
     """
 
     hidden: tuple[int, ...] = (64, 64, 64, 64)

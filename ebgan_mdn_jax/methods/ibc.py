@@ -21,9 +21,10 @@ of an action is the last one.
 
 An action is chosen from a population: "argmin" takes its lowest energy. With ``search="derivative_free"`` (`samplers.derivative_free`)
 "sample" draws by ``softmax(-E)``, all draws from one population. After t iterations a draw then has density ``exp(-(t + 1) E)``, up to the
-noise of the search: sharper than the data, and of several modes the one of lower energy gains. ``num_iterations=0`` draws from
-``exp(-E)`` itself, self-normalised over the candidates. With ``search="langevin"`` uniform candidates run the chain, a second time from
-where they are with ``second_pass`` and step sizes of its own, and "sample" takes one of its ends.
+noise of the search (of autoregressive ones in the last coordinate, the others more so): sharper than the data, and of several modes the one
+of lower energy gains. ``num_iterations=0`` draws from ``exp(-E)`` itself, self-normalised over the candidates. With ``search="langevin"``
+uniform candidates run the chain, a second time from where they are with ``second_pass`` and step sizes of its own, and "sample" takes one
+of its ends.
 
 Sizes are those that EBGAN-MDN's authors compare with (arXiv 2510.07562): 3 x 64 ReLU, N = 64, 16,384 candidates, Adam 1e-3 with
 StepLR(20, 0.5). They iterate 4 times for 1-D actions and 3 times else, IBC 3 times. Where we differ from both: the final population is
@@ -195,7 +196,7 @@ class Info(NamedTuple):
 
     ``negative_distance``: from the negatives to the demonstrated action, in half extents. ``acceptance`` and ``clip_share`` (see
     `samplers.base.SamplerInfo`) are of the chains of this step, also those of the marginal sampler, 1 and 0 without any;
-    ``marginal_loss`` is 0 without a marginal sampler.
+    ``marginal_loss`` is 0 without a marginal sampler. With an energy for each coordinate the loss is their sum, energies are their mean.
     """
 
     energy_loss: Array

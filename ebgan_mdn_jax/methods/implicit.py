@@ -24,9 +24,9 @@ Inference = Literal["sample", "argmin"]
 class LangevinConfig:
     """The chain: T as ``num_steps``, the form of its noise, how its step sizes fall, and whether its steps are corrected.
 
-    The others are of training alone. With ``one_chain`` the N negatives of a row that chains find are the last N states of one, and what
-    comes before them is its burn-in; else they are the ends of N chains. With ``backpropagate`` the loss's gradient goes through the
-    chains, and the energy learns where they lead, too; in IBC, and else, negatives are constants.
+    The others are of training alone, and of the negatives that are ``langevin_share``. With ``one_chain`` those of a row are the last
+    states of one chain, and what comes before them is its burn-in; else each is the end of its own. With ``backpropagate`` the loss's
+    gradient goes through the chains, and the energy learns where they lead, too; in IBC, and else, negatives are constants.
     """
 
     num_steps: int = 25

@@ -128,7 +128,9 @@ def make(config: Config, spec: Spec, horizon: Horizon, optimizer: optax.Gradient
         written = jnp.arange(config.capacity) < params.num_rows
         extent = jnp.asarray(_box(spec.obs_low, spec.obs_high)[1], obs.dtype)[None]
         memory = params.obs / jnp.broadcast_to(extent, params.obs.shape)
-        rough = jnp.sum(memory**2, axis=-1)[None] - 2 * (obs / jnp.broadcast_to(extent, obs.shape)) @ memory.T
+        # In full precision: accelerators round the factors of a product, and neighbours differ in the last digits of it.
+        product = jnp.matmul(obs / jnp.broadcast_to(extent, obs.shape), memory.T, precision=jax.lax.Precision.HIGHEST)
+        rough = jnp.sum(memory**2, axis=-1)[None] - 2 * product
         _, listed = jax.lax.top_k(jnp.where(written[None], -rough, -jnp.inf), min(num + _SHORTLIST, config.capacity))
         listed = jnp.sort(listed, axis=1)  # of rows at equal distance the first one counts
         difference = obs[:, None] - params.obs[listed]
