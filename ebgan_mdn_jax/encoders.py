@@ -20,9 +20,9 @@ class EncoderConfig:
     coordinates: bool = False
 
     def __post_init__(self):
-        require_choices(self, "method.encoder")
-        require_at_least(1, self, "method.encoder", "channels")
-        require(self.channels != (), "method.encoder.channels=(): needs at least one layer, such as (16,32,32)")
+        require_choices(self, "encoder")
+        require_at_least(1, self, "encoder", "channels")
+        require(self.channels != (), "encoder.channels=(): needs at least one layer, such as (16,32,32)")
 
 
 class Convolution(nn.Module):
@@ -105,12 +105,12 @@ def make(config: EncoderConfig, spec: Spec) -> ImageEncoder | None:
         return None
     require(
         len(spec.obs_shape) == 3 and math.prod(spec.obs_shape) == spec.obs_dim,
-        f"method.encoder.kind={config.kind}: observations of this task are no images; set it to none",
+        f"encoder.kind={config.kind}: observations of this task are no images; set it to none",
     )
     halvings = len(config.channels)
     require(
         min(spec.obs_shape[:2]) >= 2**halvings,
-        f"method.encoder.channels={config.channels} halve an image of {spec.obs_shape[0]} x {spec.obs_shape[1]} pixels {halvings} times; "
+        f"encoder.channels={config.channels} halve an image of {spec.obs_shape[0]} x {spec.obs_shape[1]} pixels {halvings} times; "
         "take fewer",
     )
     return ImageEncoder(spec.obs_shape, config.kind, config.channels, config.coordinates)

@@ -94,7 +94,8 @@ class MLP(nn.Module):
     adds ``D2(relu(D1(relu(x))))`` to x and "original" is ``relu(x + D2(relu(D1(x))))`` (He et al. 2016; IBC's two kinds). Of any number of
     one width, each a block, "bottleneck" adds ``D3(relu(D2(relu(D1(relu(x))))))`` with a quarter of the width inside (the value head of
     IBC's energies of images). With ``spectral`` all layers are normalised (`Dense`), so that without ``residual`` no output moves further
-    than the input does. ``dropout`` is the chance of a hidden unit to be 0, behind each ReLU whose output a layer takes alone.
+    than the input does. ``dropout`` is the chance of a hidden unit to be 0, behind each ReLU whose output a layer takes alone. An
+    ``encoder`` takes the image at the end of the input first; what stands before it is left as it is.
     """
 
     hidden: tuple[int, ...]
@@ -107,8 +108,10 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, dropout_keys: PRNGKey | None = None) -> Array:
-        """Apply the network, behind the ``encoder`` if there is one; units are dropped given ``dropout_keys [...]``, one for each input."""
-        x = x if self.encoder is None else self.encoder(x)
+        """Apply the network; units are dropped given ``dropout_keys [...]``, one for each input."""
+        if self.encoder is not None:
+            before, image = jnp.split(x, [x.shape[-1] - math.prod(self.encoder.shape)], axis=-1)
+            x = jnp.concatenate([before, self.encoder(image)], axis=-1)
         lead = x.shape[:-1]
         x = x.reshape(-1, x.shape[-1]).T
         layers_dropped = itertools.count()
@@ -242,10 +245,11 @@ class MixtureMLP(nn.Module):
     covariance: mixture.Covariance = "isotropic"
     fixed_scale: float = 0.1
     init_name: Init = "torch"
+    encoder: ImageEncoder | None = None
 
     @nn.compact
     def __call__(self, x: Array, scale_floor: Array | float) -> mixture.Mixture | mixture.FullMixture:
         """Evaluate the mixture; no standard deviation is below ``scale_floor``."""
         head = (self.num_components, self.action_dim, self.covariance)
-        outputs = MLP(self.hidden, mixture.num_outputs(*head), self.init_name)(x)
+        outputs = MLP(self.hidden, mixture.num_outputs(*head), self.init_name, encoder=self.encoder)(x)
         return mixture.from_outputs(outputs, *head, scale_floor, self.fixed_scale)

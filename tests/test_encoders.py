@@ -3,10 +3,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from ebgan_mdn_jax import encoders, networks
-from ebgan_mdn_jax.types import InputError, Spec
+from ebgan_mdn_jax.methods import ebgan_mdn, generator, mdn
+from ebgan_mdn_jax.types import Batch, Horizon, InputError, Spec
 
 
 def rows(*shape, seed=0):
@@ -71,13 +73,51 @@ def test_encoders_that_cannot_be_are_refused():
     assert encoders.make(encoders.EncoderConfig(), Spec(*box)) is None
     made = encoders.make(encoders.EncoderConfig("average", (4, 4)), Spec(*box, (6, 8, 1)))
     assert made == encoder("average", (4, 4))
-    with pytest.raises(InputError, match="method.encoder.kind=average: observations of this task are no images"):
+    with pytest.raises(InputError, match="encoder.kind=average: observations of this task are no images"):
         encoders.make(encoders.EncoderConfig("average"), Spec(*box))
     with pytest.raises(InputError, match="halve an image of 6 x 8 pixels 3 times; take fewer"):
         encoders.make(encoders.EncoderConfig("average", (4, 4, 4)), Spec(*box, (6, 8, 1)))
-    with pytest.raises(InputError, match="method.encoder.kind='max': expected one of"):
+    with pytest.raises(InputError, match="encoder.kind='max': expected one of"):
         encoders.EncoderConfig("max")
-    with pytest.raises(InputError, match="method.encoder.channels"):
+    with pytest.raises(InputError, match="encoder.channels"):
         encoders.EncoderConfig("average", (0,))
     with pytest.raises(InputError, match="needs at least one layer"):
         encoders.EncoderConfig("average", ())
+
+
+def test_a_network_behind_an_encoder_sees_its_features_after_what_stands_before_the_image():
+    network = networks.MLP((8,), 2, encoder=encoder())
+    x = rows(3, 5 + 48)
+    params = network.init(jax.random.key(0), x)["params"]
+    features = encoder().apply({"params": params["encoder"]}, x[:, 5:])
+    plain = {name: value for name, value in params.items() if name != "encoder"}
+    expected = networks.MLP((8,), 2).apply({"params": plain}, jnp.concatenate([x[:, :5], features], axis=-1))
+    np.testing.assert_allclose(network.apply({"params": params}, x), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("module", "latent_dim"), [(mdn, 0), (mdn, 2), (ebgan_mdn, 0)])
+def test_mixtures_of_images_train(module, latent_dim):
+    """Every weight of the encoders gets a gradient; the two of EBGAN-MDN are not the same."""
+    spec = Spec((0.0,) * 48, (1.0,) * 48, (-1.0,), (1.0,), (6, 8, 1))
+    shape = generator.GeneratorConfig(
+        num_components=2,
+        hidden=(8,),
+        latent_dim=latent_dim,
+        encoder=encoders.EncoderConfig("spatial_softmax", (4,)),
+    )
+    method = module.make(module.Config(generator=shape), spec, Horizon(10, 1), optax.identity())
+    state = jax.jit(method.init)(jax.random.key(0))
+    batch = Batch(jax.random.uniform(jax.random.key(1), (4, 48)), jnp.linspace(-1, 1, 4)[:, None])
+    after, _ = jax.jit(method.step)(state, batch, method.hyper)
+
+    def of_encoders(params):
+        leaves = jax.tree_util.tree_leaves_with_path(params)
+        return [leaf for path, leaf in leaves if "encoder" in jax.tree_util.keystr(path)]
+
+    before, now = of_encoders(state.params), of_encoders(after.params)
+    assert len(before) == 3 * (1 + (module is ebgan_mdn))  # kernel, bias and temperature
+    assert all(np.any(old != new) for old, new in zip(before, now, strict=True))
+    kernels = [leaf for leaf in before if leaf.ndim > 1]
+    assert len(kernels) == 1 or not np.array_equal(*kernels)
+    draws = jax.jit(method.sample, static_argnums=3)(jax.random.key(2), after.params, batch.obs, 3)
+    assert draws.shape == (3, 4, 1) and np.all(np.isfinite(draws))

@@ -37,7 +37,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ebgan_mdn_jax import collectives, losses, networks
+from ebgan_mdn_jax import collectives, encoders, losses, networks
 from ebgan_mdn_jax import mixture as mixtures
 from ebgan_mdn_jax.methods import energy_guided
 from ebgan_mdn_jax.methods import generator as generators
@@ -52,7 +52,8 @@ class Config:
     """Program structure.
 
     ``num_negatives`` is N, ``num_generated`` is M, ``energy_steps`` is R; ``negatives_box`` is a factor on the action box. From
-    ``sample_by`` on it is about inference (`energy_guided`); ``refine_step_size`` is in squared network units per nat.
+    ``sample_by`` on it is about inference (`energy_guided`); ``refine_step_size`` is in squared network units per nat. Of images
+    the energy has an encoder of the generator's shape, but its own weights.
     """
 
     generator: generators.GeneratorConfig = generators.GeneratorConfig()
@@ -269,7 +270,8 @@ def make(
     ``log_prob`` is the density of what `sample` draws, so None with a latent or where ``sample_by`` is not "sample".
     """
     generator = generators.make(config.generator, spec)
-    energy_network = networks.EnergyMLP(config.energy_hidden, config.energy_init)
+    encoder = encoders.make(config.generator.encoder, spec)
+    energy_network = networks.EnergyMLP(config.energy_hidden, config.energy_init, encoder=encoder)
     terms = make_losses(config, spec, generator, energy_network.apply)
 
     def init(key):

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ebgan_mdn_jax import collectives, networks
+from ebgan_mdn_jax import collectives, encoders, networks
 from ebgan_mdn_jax import mixture as mixtures
 from ebgan_mdn_jax.types import Array, PRNGKey, PyTree, Spec, require, require_at_least, require_choices
 
@@ -24,7 +24,7 @@ class GeneratorConfig:
     """Shape of the generator.
 
     ``num_components`` is K. ``scale_floor`` of the method's Hyper bounds standard deviations from below; ``fixed_scale`` is the
-    deviation of ``covariance="fixed"``.
+    deviation of ``covariance="fixed"``. An ``encoder`` takes the observation first, where that is an image.
     """
 
     num_components: int = 64
@@ -34,6 +34,7 @@ class GeneratorConfig:
     latent_dim: int = 0
     fixed_scale: float = 0.1
     init: networks.Init = "torch"
+    encoder: encoders.EncoderConfig = encoders.EncoderConfig()
 
     def __post_init__(self):
         require_choices(self, "method.generator")
@@ -61,8 +62,9 @@ class Generator(NamedTuple):
 def make(config: GeneratorConfig, spec: Spec) -> Generator:
     """Build the generator for a task."""
     network = networks.MixtureMLP(
-        config.hidden, config.num_components, spec.action_dim, config.covariance, config.fixed_scale, config.init
-    )
+        config.hidden, config.num_components, spec.action_dim, config.covariance, config.fixed_scale, config.init,
+        encoders.make(config.encoder, spec),
+    )  # fmt: skip
 
     def init(key):
         return network.init(key, jnp.zeros((1, config.latent_dim + spec.obs_dim)), 0.0)
