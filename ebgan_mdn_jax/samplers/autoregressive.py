@@ -29,17 +29,10 @@ def search(
 ) -> Population:
     """Search the box for low energies at one observation.
 
-    Args:
-      key: of this observation.
+    Args, but for these those of `derivative_free.search`:
       prefix_energy_fn: ``(j, obs [B, Do], action [C, B, Da]) -> [C, B]``, with j from 0: the energy of the coordinates up to the j-th, that
         one included; what the others are must not change it.
-      obs: ``[Do]``.
-      low: of the box, ``Da`` values.
-      high: of the box.
-      num_candidates: C.
       num_iterations: through all coordinates; 0 returns the uniform candidates.
-      sigma: deviation of the first iteration's noise, in half extents of the box.
-      shrink: factor on sigma from one iteration to the next.
 
     Returns:
       The final population, scored by the energy of all coordinates.
