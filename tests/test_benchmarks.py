@@ -149,6 +149,7 @@ def test_published_benchmarks_come_from_committed_code():
     names = {path.stem for path in (ROOT / "experiments" / "benchmarks").glob("*.py")} | {
         "certify",
         "graph_energy",
+        "langevin_forms",
         "mutual_information",
         "search_dimensions",
     }
