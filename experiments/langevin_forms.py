@@ -30,7 +30,7 @@ _LONG, _KEPT = 4000, 400
 
 def energy(obs: jax.Array, action: jax.Array) -> jax.Array:
     """Of the target, ``[N, B]`` of ``action [N, B, 2]``; there is nothing to observe."""
-    return jnp.sum(((action - MEAN) / STD) ** 2, axis=-1) / 2
+    return jnp.sum(((action - MEAN[None, None]) / STD[None, None]) ** 2, axis=-1) / 2
 
 
 def draws(noise: langevin.Noise, num_chains: int, num_steps: int, num_kept: int = 1) -> np.ndarray:
