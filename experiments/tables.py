@@ -25,6 +25,7 @@ METRICS = {
     "amc": (1, "modes reached per observation by S draws, within tau"),
     "coverage": (1, "% of all modes that S draws reach within tau"),
     "first_goal": (1, "% of episodes that visit the first goal"),
+    "train_success": (1, "% of demonstrated episodes, at most 10, that the policy can do itself"),
     "final_distance": (-1, "mean distance to the second goal at the end, in edges of the unit cube"),
     "pixel_error": (-1, "mean distance to the block's centre, pixels"),
     "pixel_error_inside": (-1, "the same in the convex hull of the training images' centres"),

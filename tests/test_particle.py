@@ -11,7 +11,7 @@ from ebgan_mdn_jax.methods.base import in_data_units
 from ebgan_mdn_jax.normalization import identity
 from ebgan_mdn_jax.tasks import particle as task
 from ebgan_mdn_jax.tasks.base import Conditional, Data
-from ebgan_mdn_jax.types import Batch, Horizon
+from ebgan_mdn_jax.types import Horizon
 
 
 def ibc_reset(seed, num_dimensions):
@@ -109,12 +109,12 @@ def test_resets_are_uniform_and_observations_in_order():
 # The task
 
 
-def judge(act, num_dimensions, num=100):
+def judge(act, num_dimensions, num=100, num_demonstrated=1):
     variant = task.VARIANTS[f"particle_{num_dimensions}d"]
     policy = Conditional(None, None, act=act)
     config = variant.evaluation.__class__(num_inputs=num)
-    nothing = Batch(jnp.zeros((1, 1)), jnp.zeros((1, 1)))
-    return jax.jit(lambda key: variant.evaluate(key, policy, Data(nothing, nothing, jnp.ones(1, bool)), config))(
+    train = task.demonstrations(jax.random.key(0), num_demonstrated * task.ROWS, num_dimensions)
+    return jax.jit(lambda key: variant.evaluate(key, policy, Data(train, train, jnp.ones(1, bool)), config))(
         jax.random.key(0)
     )
 
@@ -142,6 +142,21 @@ def test_metrics_of_known_policies():
     corner = judge(lambda key, obs: jnp.full((obs.shape[0], 2), 9.0), 2)
     again = judge(lambda key, obs: jnp.ones((obs.shape[0], 2)), 2)
     assert corner == again
+
+
+@pytest.mark.parametrize("num_demonstrated", [1, 12])
+def test_demonstrated_episodes_are_judged_from_where_they_began(num_demonstrated):
+    """By a policy that goes to the first goal, then to the second, in the first episode alone; elsewhere it stays at the first."""
+    episode = jax.tree.map(lambda rows: rows[0], task.episodes(jax.random.key(0), num_demonstrated, 2))
+
+    def act(key, obs):
+        nearest = jnp.argmin(jnp.sum((obs[:, None] - episode.obs[None]) ** 2, axis=-1), axis=1)
+        same = jnp.all(obs[:, 2:4] == episode.obs[:1, 2:4], axis=-1)
+        return jnp.where(same[:, None], episode.action[nearest], obs[:, 2:4])
+
+    metrics = judge(act, 2, num_demonstrated=num_demonstrated)
+    assert metrics["train_success"] == pytest.approx(100 / min(num_demonstrated, 10))
+    assert metrics["success"] < 5
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ from experiments.configs import (
     hyperbola,
     ibc_chains,
     ibc_negatives,
+    ibc_overfit,
     ibc_particle,
     ibc_penalty,
     paper_functions,
@@ -34,6 +35,7 @@ from experiments.configs import (
     quickstart,
     separate,
     slopes,
+    ta_particle,
     tuning,
 )
 from experiments.configs.base import FigureSpec, RunSpec
@@ -61,6 +63,8 @@ CONFIGS: dict[str, tuple[RunSpec, ...]] = {
     "ibc_negatives": ibc_negatives.RUNS,
     "ibc_chains": ibc_chains.RUNS,
     "ibc_penalty": ibc_penalty.RUNS,
+    "ibc_overfit": ibc_overfit.RUNS,
+    "ta_particle": ta_particle.RUNS,
     "tuning_functions": tuning.FUNCTIONS,
     "tuning_grid": tuning.GRID,
     "tuning_arm": tuning.ARM,
@@ -124,6 +128,8 @@ BASELINES: dict[str, str | None] = {
     "ibc_chains": "ibc (langevin,sigma=1)",
     "ibc_penalty": "ibc (uniform)",
     **{f"ibc_particle_{dimensions}d": "explicit_bc" for dimensions in ibc_particle.DIMENSIONS},
+    "ibc_overfit": None,
+    "ta_particle": "explicit_bc",
     "ablation_generated": "mdn",
     "tuning_functions": None,
     "tuning_grid": None,

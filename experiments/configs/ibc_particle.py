@@ -19,17 +19,14 @@ from experiments.configs.base import RunSpec, run_spec
 _SEEDS = 3
 _TRAIN = ("train.batch_size=128", "train.steps=5000")
 _IBC = (
-    *_TRAIN,
     "method.energy_hidden=(256,256)",
     "method.energy_residual=preactivation",
     "method.energy_init=normal_0.05",
     "method.num_negatives=8",
 )
-_MSE = (*_TRAIN, "method.hidden=(256,256)", "method.residual=preactivation", "method.init=normal_0.05")
-_LANGEVIN = (
-    "method.langevin_share=1",
+MSE = ("method.hidden=(256,256)", "method.residual=preactivation", "method.init=normal_0.05")
+CHAINS = (
     "method.langevin.num_steps=10",
-    "method.gradient_penalty=inf",
     "method.search=langevin",
     "method.num_candidates=512",
     "hyper.step_size=1",
@@ -38,18 +35,20 @@ _LANGEVIN = (
     "hyper.noise_scale=0.1",
     "hyper.search_noise_scale=0.01",
 )
-_AUTOREGRESSIVE = ("method.autoregressive=True", "method.num_candidates=512")
+SEARCHES = {
+    "langevin": (*_IBC, *CHAINS, "method.langevin_share=1", "method.gradient_penalty=inf"),
+    "derivative_free": (*_IBC, "method.num_candidates=4096"),
+    "autoregressive": (*_IBC, "method.autoregressive=True", "method.num_candidates=512"),
+}
 _MEMORY = ("train.batch_size=1020", "train.steps=100", "method.capacity=102000", "method.num_neighbours=1")
 
 
 def _runs(dimensions: int) -> tuple[RunSpec, ...]:
     task = f"particle_{dimensions}d"
     return (
-        run_spec(task, "explicit_bc", _SEEDS, *_MSE),
+        run_spec(task, "explicit_bc", _SEEDS, *_TRAIN, *MSE),
         run_spec(task, "nearest_neighbour", _SEEDS, *_MEMORY),
-        run_spec(task, "ibc", _SEEDS, *_IBC, *_LANGEVIN, variant="langevin"),
-        run_spec(task, "ibc", _SEEDS, *_IBC, "method.num_candidates=4096", variant="derivative_free"),
-        run_spec(task, "ibc", _SEEDS, *_IBC, *_AUTOREGRESSIVE, variant="autoregressive"),
+        *(run_spec(task, "ibc", _SEEDS, *_TRAIN, *settings, variant=search) for search, settings in SEARCHES.items()),
     )
 
 

@@ -1,0 +1,23 @@
+"""Can a policy repeat the one episode that it was trained on? The check that Ta et al. begin with (2022, arXiv 2207.05824).
+
+Command:  python -m experiments.sweep --config=ibc_overfit
+Seeds:    8 (0 to 7), each with an episode of its own, in 2-D and 16-D
+Settings: the regression of `ibc_particle` and two of its energies, by 2,000 steps with batches of 51, the whole episode.
+Expected: train_success 100 for all; success, in episodes that none has seen, near 0. No published numbers.
+Run time: to be measured.
+"""
+
+from experiments.configs import ibc_particle
+from experiments.configs.base import run_spec
+
+_ONE = ("data.redraw=True", "data.num_demonstrations=51", "train.batch_size=51", "train.steps=2000")
+
+RUNS = tuple(
+    run_spec(task, method, 8, *_ONE, *settings, variant=variant)
+    for task in ("particle_2d", "particle_16d")
+    for method, variant, settings in (
+        ("explicit_bc", "", ibc_particle.MSE),
+        ("ibc", "langevin", ibc_particle.SEARCHES["langevin"]),
+        ("ibc", "derivative_free", ibc_particle.SEARCHES["derivative_free"]),
+    )
+)
