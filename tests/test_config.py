@@ -193,6 +193,14 @@ def test_paper_preset_of_a_particle_is_ibcs():
     assert 1e-3 * step_decay(99_999, horizon, factor, config.method.decay_every) == pytest.approx(4.4e-8, rel=0.02)
 
 
+def test_the_small_published_energy_has_the_parameters_of_ibcs_code():
+    (run,) = [run for run in CONFIGS["ibc_particle_published"] if run.name == "particle_2d-ibc-small"]
+    config = configs.make_config(run.task, run.method, overrides=run.overrides, preset=run.preset)
+    method = ibc.make(config.method, TASKS[run.task].spec, Horizon(1, 1))
+    params = jax.eval_shape(method.init, jax.random.key(0)).params
+    assert sum(leaf.size for leaf in jax.tree.leaves(params.energy)) == 136_705
+
+
 def test_the_default_is_one_configuration_for_all_tasks():
     for method in ("mdn", "ebgan_mdn"):
         found = [configs.make_config(task, method) for task in TASKS]

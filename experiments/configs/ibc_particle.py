@@ -40,14 +40,14 @@ SEARCHES = {
     "derivative_free": (*_IBC, "method.num_candidates=4096"),
     "autoregressive": (*_IBC, "method.autoregressive=True", "method.num_candidates=512"),
 }
-_MEMORY = ("train.batch_size=1020", "train.steps=100", "method.capacity=102000", "method.num_neighbours=1")
+MEMORY = ("train.batch_size=1020", "train.steps=100", "method.capacity=102000", "method.num_neighbours=1")
 
 
 def _runs(dimensions: int) -> tuple[RunSpec, ...]:
     task = f"particle_{dimensions}d"
     return (
         run_spec(task, "explicit_bc", _SEEDS, *_TRAIN, *MSE),
-        run_spec(task, "nearest_neighbour", _SEEDS, *_MEMORY),
+        run_spec(task, "nearest_neighbour", _SEEDS, *MEMORY),
         *(run_spec(task, "ibc", _SEEDS, *_TRAIN, *settings, variant=search) for search, settings in SEARCHES.items()),
     )
 
