@@ -6,7 +6,7 @@ Settings: `base.ablation` with K = 1 to 20. The number of modes is 2, 3 and 2.
 Expected: the paper shows images only: K = 1 is one wide Gaussian, 2 and 3 fit two modes. What a third component does on two modes shows in
           the number of effective components, the exponential of the mean weight entropy. Held-out likelihood and BIC have their least
           value at the K that they would choose.
-Run time: to be measured; training takes about 6 minutes of one core, by the step times of `experiments.benchmarks`.
+Run time: about 65 minutes on one CPU core of two, the other more than busy.
 """
 
 from experiments.configs.base import SweepFigure, swept
