@@ -29,6 +29,7 @@ ACTION_LIMIT = 0.1
 START = (0.3, -0.4)
 _CENTRE, _BLOCK_Y, _TARGET_Y = 0.4, -0.2, 0.2
 _HALF_X, _HALF_Y = 0.1, 0.15
+_MOST_ROWS = 256  # of a call of the simulator
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,9 +134,7 @@ def step(scene: Scene, state: State, action: Array) -> State:
     blocks = jnp.concatenate([state.position, state.rotation, state.velocity, state.spin], axis=-1)
     parts = (state.effector, state.effector_velocity, blocks.reshape(*moving.shape, -1))
     before = jnp.concatenate([*parts, target, moving[..., None]], axis=-1, dtype=jnp.float32)
-    physical = jax.ShapeDtypeStruct((*moving.shape, before.shape[-1] - 3), jnp.float32)
-    host = functools.partial(bullet.control_step, num_blocks=scene.num_blocks)
-    after = jax.pure_callback(host, physical, before, vmap_method="broadcast_all")
+    after = _simulate(before.reshape(-1, before.shape[-1]), scene.num_blocks).reshape(*moving.shape, -1)
     effector, effector_velocity, blocks = jnp.split(after, (2, bullet.EFFECTOR), axis=-1)
     blocks = blocks.reshape(*moving.shape, scene.num_blocks, bullet.BLOCK)
     position, rotation, velocity, spin = jnp.split(blocks, (3, 7, 10), axis=-1)
@@ -197,6 +196,24 @@ def _places(key: PRNGKey, num: int, apart: float, y: float, shape: tuple[int, ..
         x = jnp.where(jax.random.bernoulli(key_side, shape=(*shape, 1)), x, 2 * _HALF_X - x)
     y = y + jax.random.uniform(key_y, (*shape, num), minval=-_HALF_Y, maxval=_HALF_Y)
     return jnp.stack([_CENTRE - _HALF_X + x, y], axis=-1), jax.random.uniform(key_yaw, (*shape, num))
+
+
+def _simulate(rows: Array, num_blocks: int) -> Array:
+    """`pushing_bullet.control_step` of ``rows [R, 4 + 13 M + 3]``, called with so few at a time that they are copied at once.
+
+    A CPU device hands over arguments of more than 100 KiB by a thread of its own pool, which may be the one that waits for the answer.
+    """
+    host = functools.partial(bullet.control_step, num_blocks=num_blocks)
+
+    def call(rows):
+        physical = jax.ShapeDtypeStruct((rows.shape[0], rows.shape[1] - 3), jnp.float32)
+        return jax.pure_callback(host, physical, rows, vmap_method="sequential")
+
+    num = rows.shape[0]
+    if num <= _MOST_ROWS:
+        return call(rows)
+    padded = jnp.pad(rows, ((0, -num % _MOST_ROWS), (0, 0)))  # rows of zeros do not move
+    return jax.lax.map(call, padded.reshape(-1, _MOST_ROWS, rows.shape[1])).reshape(len(padded), -1)[:num]
 
 
 def _wrap(angle: Array) -> Array:

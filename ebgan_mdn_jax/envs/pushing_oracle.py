@@ -1,9 +1,9 @@
 """The demonstrator of `envs.pushing`: IBC's scripted pushers, in phases, as functions of what they remember.
 
 It goes 5 cm behind the block as seen from the target, then beside it, then pushes. A block that is turned by more than 0.2 from its way
-(a cube looks the same after a quarter turn) is turned first, by walking along a circle within it, until 0.03 are left. With two targets it turns to the second
-one once the block is at the first; with two blocks it returns over the point behind the first block to where it began, then takes the
-second one.
+(a cube looks the same after a quarter turn) is turned first, by walking around its centre, until 0.03 are left. With two targets it goes
+on to the second one once the block is at the first. With two blocks it then returns over the place behind the first block to where it
+began, and takes the second one.
 """
 
 from typing import NamedTuple
