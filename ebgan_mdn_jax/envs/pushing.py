@@ -91,7 +91,7 @@ def reset(key: PRNGKey, scene: Scene, shape: tuple[int, ...] = ()) -> State:
     block, yaw = _places(key_blocks, scene.num_blocks, scene.apart[0], _BLOCK_Y, shape)
     target, turn = _places(key_targets, scene.num_targets, scene.apart[1], _TARGET_Y, shape)
     if scene.num_blocks < scene.num_targets:  # the two targets of one block are on lines
-        target = target.at[..., 1].set(jnp.asarray([0.0, 0.4]))
+        target = target.at[..., 0, 1].set(0.0).at[..., 1, 1].set(0.4)
     target_yaw = _wrap(jnp.pi + (2 * turn - 1) * jnp.pi / 6)
     return from_arrays(block, jnp.pi * yaw, target, target_yaw)
 
@@ -129,7 +129,7 @@ def step(scene: Scene, state: State, action: Array) -> State:
     bullet.require_pybullet()
     moving = ~state.over
     move = jnp.where(jnp.isfinite(action), jnp.clip(action, -ACTION_LIMIT, ACTION_LIMIT), 0.0)
-    low, high = jnp.asarray(WORKSPACE_LOW), jnp.asarray(WORKSPACE_HIGH)
+    low, high = (jnp.broadcast_to(jnp.asarray(bound), move.shape) for bound in (WORKSPACE_LOW, WORKSPACE_HIGH))
     target = jnp.where(moving[..., None], jnp.clip(state.effector_target + move, low, high), state.effector_target)
     blocks = jnp.concatenate([state.position, state.rotation, state.velocity, state.spin], axis=-1)
     parts = (state.effector, state.effector_velocity, blocks.reshape(*moving.shape, -1))

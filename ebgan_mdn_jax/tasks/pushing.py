@@ -43,7 +43,7 @@ def episodes(keys: PRNGKey, scene: env.Scene) -> tuple[Batch, Array]:
 
     (_, final), (now, action) = jax.lax.scan(advance, (memory, state), None, scene.num_steps + 1)
     obs = jnp.concatenate([jnp.concatenate([now[:1], now[:-1]]), now], axis=-1)
-    rows = jnp.arange(scene.num_steps + 1)
+    rows = jnp.arange(scene.num_steps + 1)[None]
     kept = final.success[:, None] & (rows <= final.num_steps[:, None])
     return Batch(jnp.moveaxis(obs, 0, 1), jnp.moveaxis(action, 0, 1)), kept
 
