@@ -149,9 +149,11 @@ def step(scene: Scene, state: State, action: Array) -> State:
         spin=spin,
         num_steps=num_steps,
     )
-    state = state._replace(nearest=jnp.minimum(state.nearest, state.distance))
+    nearest = jnp.where(moving[..., None, None], jnp.minimum(state.nearest, state.distance), state.nearest)
+    state = state._replace(nearest=nearest)
     success, ends = outcome(scene, state)
-    return state._replace(success=success, over=ends | (num_steps >= scene.num_steps))
+    success = jnp.where(moving, success, state.success)
+    return state._replace(success=success, over=state.over | ends | (num_steps >= scene.num_steps))
 
 
 def outcome(scene: Scene, state: State) -> tuple[Array, Array]:

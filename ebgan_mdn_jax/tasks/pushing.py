@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from ebgan_mdn_jax.envs import pushing as env
 from ebgan_mdn_jax.envs import pushing_oracle as oracle
+from ebgan_mdn_jax.envs.pushing_bullet import require_pybullet
 from ebgan_mdn_jax.tasks.base import Conditional, Data, EvaluationConfig, Task, heldout_nll
 from ebgan_mdn_jax.types import Array, Batch, PRNGKey, Spec
 
@@ -54,6 +55,7 @@ def demonstrations(key: PRNGKey, num: int, scene: env.Scene) -> Batch:
     Raises:
       InputError: without the extra "pushing".
     """
+    require_pybullet()
     together = max(1, min(_TOGETHER, num // 50))
 
     def record(carry):
