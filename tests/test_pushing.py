@@ -127,10 +127,13 @@ def test_the_rod_follows_its_set_point_which_stays_in_the_workspace():
     np.testing.assert_allclose(after.effector_target, [0.32, -0.37], atol=1e-6)
     left = (after.effector_target - after.effector) / jnp.asarray([0.02, 0.03])
     np.testing.assert_allclose(left, 0.9**24, atol=2e-3)  # the motor closes a tenth of the gap in each sub-step
-    for action, expected in (([0.5, 0.2], [0.4, -0.3]), ([-0.5, -0.5], [0.2, -0.5]), ([np.nan, 0.1], [0.3, -0.3])):
-        np.testing.assert_allclose(
-            step(pushing.SINGLE, state, jnp.asarray(action)).effector_target, expected, atol=1e-6
-        )
+    for action, expected in (([0.5, 0.2], [0.4, -0.3]), ([np.nan, 0.1], [0.3, -0.3])):
+        after = step(pushing.SINGLE, state, jnp.asarray(action))
+        np.testing.assert_allclose(after.effector_target, expected, atol=1e-6)
+    for corner, bound in (([0.18, -0.45], [0.15, -0.5]), ([0.65, 0.45], [0.7, 0.5])):
+        state = put([[0.4, 0.0]], [[0.4, 0.2]], effector=corner)
+        out = jnp.sign(jnp.asarray(bound) - jnp.asarray(corner))
+        np.testing.assert_allclose(step(pushing.SINGLE, state, 0.1 * out).effector_target, bound, atol=1e-6)
 
 
 @simulator
@@ -154,6 +157,21 @@ def test_a_block_at_rest_stays():
         state = step(pushing.SINGLE, state, jnp.zeros(2))
     np.testing.assert_allclose(state.position, start.position, atol=5e-4)
     np.testing.assert_allclose(state.yaw, 0.7, atol=5e-3)
+
+
+@simulator
+def test_a_block_flies_and_slides_by_its_velocity():
+    """In the air as it was thrown, with 300 = 1 + ... + 24 sub-steps of falling; on the table for ``v^2 / (2 mu g)``, 4.6 mm."""
+    thrown = put([[0.4, -0.2]], [[0.4, 0.2]], yaw=0.3)
+    thrown = thrown._replace(velocity=jnp.asarray([[0.3, -0.2, 0.1]]), spin=jnp.asarray([[0.0, 0.0, 3.0]]))
+    after = step(pushing.SINGLE, thrown._replace(position=jnp.asarray([[0.4, -0.2, 0.2]])), jnp.zeros(2))
+    np.testing.assert_allclose(after.position, [[0.43, -0.22, 0.21 - 9.8 * 300 / 240**2]], atol=2e-4)
+    np.testing.assert_allclose(after.yaw, [0.6], atol=4e-3)  # a little damped
+    np.testing.assert_allclose(after.spin, [[0.0, 0.0, 3.0]], atol=0.06)
+    sliding = thrown._replace(velocity=jnp.asarray([[0.3, 0.0, 0.0]]), spin=jnp.zeros((1, 3)))
+    after = step(pushing.SINGLE, sliding, jnp.zeros(2))
+    assert after.position[0, 0] - 0.4 == pytest.approx(0.3**2 / (2 * 9.8), rel=0.2)
+    np.testing.assert_allclose(after.velocity, 0.0, atol=0.01)
 
 
 # Starts, observations, success
@@ -345,6 +363,21 @@ def test_demonstrations_are_rows_of_successful_episodes(name):
         few = draw(jax.random.key(0), 8)
         np.testing.assert_array_equal(few.obs, batch.obs[:8])
         np.testing.assert_array_equal(few.action, batch.action[:8])
+
+
+@simulator
+def test_episodes_that_fail_are_no_demonstrations():
+    """Some end within 33 actions, some do not; rows of the others go up to the first one within 2 cm."""
+    scene = dataclasses.replace(pushing.SINGLE, num_steps=33)
+    batch, kept = jax.tree.map(
+        np.asarray, jax.jit(task.episodes, static_argnums=1)(jax.random.split(jax.random.key(2), 8), scene)
+    )
+    assert batch.obs.shape == (8, 34, 20) and batch.action.shape == (8, 34, 2)
+    distance = np.linalg.norm(batch.obs[..., 11:13] - batch.obs[..., 18:20], axis=-1)
+    arrived = distance < scene.tolerance
+    assert 0 < arrived.any(1).sum() < 8
+    first = np.where(arrived.any(1), arrived.argmax(1), -1)
+    np.testing.assert_array_equal(kept, np.arange(34)[None] <= first[:, None])
 
 
 def judge(name, act, num=4, **changes):
