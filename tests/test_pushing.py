@@ -3,6 +3,9 @@
 import dataclasses
 import functools
 import importlib.util
+import os
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -120,6 +123,37 @@ def test_many_rows_go_to_the_simulator_in_parts():
     assert np.all(after.num_steps == moving)
 
 
+_DEVICES = """
+import jax, jax.numpy as jnp, numpy as np
+from ebgan_mdn_jax.envs import pushing
+
+scene, num = pushing.MULTIMODAL, 3_000
+
+def member(key):
+    state = pushing.reset(key, scene, (num,))
+    state = state._replace(over=jnp.arange(num) % 500 > 0)
+    actions = 0.05 * jax.random.normal(key, (4, num, 2))
+    return jax.lax.scan(lambda state, action: (pushing.step(scene, state, action), None), state, actions)[0].effector
+
+keys = jax.random.split(jax.random.key(0), 4)
+expected = [np.asarray(jax.jit(member)(key)) for key in keys]
+mesh, spec = jax.sharding.Mesh(np.array(jax.devices()), "member"), jax.P("member")
+for mapped in (jax.vmap(member), lambda keys: jax.lax.map(member, keys)):
+    out = jax.jit(jax.shard_map(mapped, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False))(keys)
+    np.testing.assert_array_equal(out, expected)
+print(len(jax.devices()))
+"""
+
+
+@simulator
+@pytest.mark.slow
+def test_devices_do_not_wait_for_the_simulator_for_ever():
+    """Two devices that share one thread, and more rows than are copied at once: members vmapped or in a loop are those that run alone."""
+    env = os.environ | {"JAX_NUM_CPU_DEVICES": "2", "NPROC": "1", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run([sys.executable, "-c", _DEVICES], env=env, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0 and "2" in done.stdout.split(), done.stderr[-2000:]
+
+
 @simulator
 def test_the_rod_follows_its_set_point_which_stays_in_the_workspace():
     state = put([[0.5, 0.3]], [[0.4, 0.2]])
@@ -152,6 +186,7 @@ def test_a_block_moves_when_it_is_pushed_and_not_before():
 
 @simulator
 def test_a_block_at_rest_stays():
+    """For three seconds."""
     start = state = put([[0.4, -0.2]], [[0.4, 0.2]], yaw=0.7)
     for _ in range(30):
         state = step(pushing.SINGLE, state, jnp.zeros(2))
@@ -336,7 +371,7 @@ def test_the_demonstrator_agrees_with_numpy(name):
 
 
 @simulator
-@pytest.mark.parametrize("name", ["push_single", "push_multi", "push_multimodal"])
+@pytest.mark.parametrize("name", ["push_single", "push_multimodal"])
 def test_demonstrations_are_rows_of_successful_episodes(name):
     variant = TASKS[name]
     scene = variant.evaluate.keywords["scene"]
@@ -351,15 +386,9 @@ def test_demonstrations_are_rows_of_successful_episodes(name):
     np.testing.assert_array_equal(before[1:][~first[1:]], now[:-1][~first[1:]])
     ends = np.flatnonzero(first)[1:] - 1
     assert len(ends) >= 2 and abs(batch.action).max() < 0.0351
-    # The last row of an episode is where it succeeded: the first block is the last of the blocks, and so with targets.
-    position, target = (
-        now[:, 3 * scene.num_blocks - 2 :][:, :2],
-        now[:, -2:] if name == "push_single" else now[:, -5:-3],
-    )
-    if scene.num_blocks == 1:
-        arrived = np.linalg.norm(position - target, axis=1) < (0.01 if name == "push_single" else 0.04)
-        assert arrived[ends].all() and not arrived[ends - 1].any()
     if name == "push_single":
+        arrived = np.linalg.norm(now[:, 1:3] - now[:, -2:], axis=1) < 0.01
+        assert arrived[ends].all() and not arrived[ends - 1].any()
         few = draw(jax.random.key(0), 8)
         np.testing.assert_array_equal(few.obs, batch.obs[:8])
         np.testing.assert_array_equal(few.action, batch.action[:8])
@@ -397,11 +426,10 @@ def test_metrics_of_known_policies(name):
     stay = lambda key, obs: jnp.zeros((len(obs), 2))  # noqa: E731
     failed = judge(name, stay, num_steps=7)
     assert failed["success"] == 0 and failed["length"] == 7 and 0.2 < failed["goal_distance"] < 0.8
-    at_once = judge(name, stay, num_steps=7, tolerance=1.0)
-    if name != "push_multimodal":  # where both may be nearest to the same target
-        assert at_once["length"] == 1 and at_once["success"] == 100
-    if name != "push_single":
-        assert failed["targets_visited"] == 0 and at_once["targets_visited"] == 100
+    assert ("targets_visited" in failed) == (name != "push_single") and not failed.get("targets_visited")
+    if name == "push_multi":
+        at_once = judge(name, stay, num_steps=7, tolerance=1.0)
+        assert at_once["length"] == 1 and at_once["success"] == at_once["targets_visited"] == 100
 
 
 @simulator

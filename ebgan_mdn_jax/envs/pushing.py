@@ -137,6 +137,7 @@ def step(scene: Scene, state: State, action: Array) -> State:
     parts = (state.effector, state.effector_velocity, blocks.reshape(*moving.shape, -1))
     before = jnp.concatenate([*parts, target, moving[..., None]], axis=-1, dtype=jnp.float32)
     after = _simulate(before.reshape(-1, before.shape[-1]), scene.num_blocks).reshape(*moving.shape, -1)
+    after = after.astype(state.effector.dtype)
     effector, effector_velocity, blocks = jnp.split(after, (2, bullet.EFFECTOR), axis=-1)
     blocks = blocks.reshape(*moving.shape, scene.num_blocks, bullet.BLOCK)
     position, rotation, velocity, spin = jnp.split(blocks, (3, 7, 10), axis=-1)

@@ -24,6 +24,7 @@ from ebgan_mdn_jax.types import Array, Batch, PRNGKey, Spec
 
 _RESET_SEED = 12  # of the episodes that policies are judged in
 _TOGETHER = 64  # episodes that are recorded side by side
+_PLACE = (0.25, -0.45), (0.55, 0.45)  # where blocks, targets and the rod are in nearly all demonstrations
 _ACTION = 0.033  # the range of nearly all demonstrations, 6 cm, widened by 5 % on each side
 
 
@@ -114,7 +115,7 @@ def make(scene: env.Scene, num_demonstrations: int, recorded_at: float) -> Task:
     """The task in ``scene``, with rows recorded at the tolerance ``recorded_at``."""
     obs_low, obs_high = (
         (yaw, *place) * scene.num_blocks + place * 2 + (yaw, *place) * scene.num_targets
-        for yaw, place in ((-math.pi, env.WORKSPACE_LOW), (math.pi, env.WORKSPACE_HIGH))
+        for yaw, place in ((-math.pi, _PLACE[0]), (math.pi, _PLACE[1]))
     )
     recorded = dataclasses.replace(scene, tolerance=recorded_at)
     return Task(
