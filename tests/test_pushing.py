@@ -377,14 +377,14 @@ def test_demonstrations_are_rows_of_successful_episodes(name):
     scene = variant.evaluate.keywords["scene"]
     draw = jax.jit(variant.demonstrations, static_argnums=1)
     batch = jax.tree.map(np.asarray, draw(jax.random.key(0), 300))
-    before, now = np.split(batch.obs, 2, axis=1)
+    before, now = np.split(batch.obs[::-1], 2, axis=1)  # in time, of the last episode first; that has no beginning
     assert now.shape == (300, scene.obs_dim) and np.all(np.isfinite(batch.obs))
     first = np.all(before == now, axis=1)
     np.testing.assert_array_equal(
         first, np.all(now[:, -3 * scene.num_targets - 2 :][:, :2] == np.float32([0.3, -0.4]), 1)
     )
     np.testing.assert_array_equal(before[1:][~first[1:]], now[:-1][~first[1:]])
-    ends = np.flatnonzero(first)[1:] - 1
+    ends = np.append(np.flatnonzero(first) - 1, len(now) - 1)
     assert len(ends) >= 2 and abs(batch.action).max() < 0.0351
     if name == "push_single":
         arrived = np.linalg.norm(now[:, 1:3] - now[:, -2:], axis=1) < 0.01

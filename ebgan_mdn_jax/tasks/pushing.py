@@ -53,6 +53,8 @@ def episodes(keys: PRNGKey, scene: env.Scene) -> tuple[Batch, Array]:
 def demonstrations(key: PRNGKey, num: int, scene: env.Scene) -> Batch:
     """The first ``num`` rows of as many successful episodes as it takes; row i is the same whatever ``num``.
 
+    An episode's rows come last one first, so that even the first ones, by which an edited task is told, depend on a block that was pushed.
+
     Raises:
       InputError: without the extra "pushing".
     """
@@ -62,7 +64,7 @@ def demonstrations(key: PRNGKey, num: int, scene: env.Scene) -> Batch:
     def record(carry):
         index, filled, batch = carry
         keys = jax.vmap(functools.partial(jax.random.fold_in, key))(index + jnp.arange(together))
-        more, kept = episodes(keys, scene)
+        more, kept = jax.tree.map(lambda rows: rows[:, ::-1], episodes(keys, scene))
         kept = kept.reshape(-1)
         place = jnp.where(kept, filled + jnp.cumsum(kept) - 1, num)
         batch = jax.tree.map(
