@@ -8,9 +8,10 @@ import optax
 import pytest
 from scipy import stats
 
-from ebgan_mdn_jax import networks
-from ebgan_mdn_jax.methods import counter_examples, ibc, joint, marginal
-from ebgan_mdn_jax.samplers import derivative_free, langevin, negatives
+from ebgan_mdn_jax import collectives, networks
+from ebgan_mdn_jax.methods import counter_examples, ibc, implicit, joint, marginal
+from ebgan_mdn_jax.normalization import unit_box
+from ebgan_mdn_jax.samplers import base, derivative_free, langevin, negatives
 from ebgan_mdn_jax.types import Batch, Horizon, InputError, Spec
 
 SPEC = Spec((-1.0,), (1.0,), (-2.0,), (2.0,))
@@ -221,6 +222,33 @@ def test_chains_are_no_part_of_the_gradient_and_the_penalty_is():
     # The slope in half extents is twice the sum over active units of first-layer weight times last-layer weight. One unit is active at
     # every action, so each action adds d (s - 1)^2 / d weight = 2 (s - 1) 2 to one of the two, on average over actions.
     np.testing.assert_allclose(np.sum(last(with_penalty) - last(without)), 2 * 3 * 2, rtol=1e-4)
+
+
+@pytest.mark.parametrize("one_chain", [False, True])
+def test_the_penalty_can_hold_all_along_the_chains(one_chain):
+    """Its mean is over every state of every chain, from start to end, and the demonstrated action."""
+    chain = ibc.LangevinConfig(num_steps=4, one_chain=one_chain)
+    fields = {"energy_hidden": (8,), "num_negatives": 3, "langevin_share": 1.0, "langevin": chain}
+    config = ibc.Config(**fields, gradient_penalty="2", penalty_points="chains")
+    method = ibc.make(config, SPEC, Horizon(10, 1))
+    state = method.init(jax.random.key(0))
+    hyper = method.hyper._replace(step_size=1.0, penalty_margin=0.0)
+    batch = Batch(jnp.linspace(-1, 1, 4)[:, None], jnp.full((4, 1), -1.0))
+    _, info = jax.jit(method.step)(state, batch, hyper)
+
+    def energy_fn(obs, action):
+        return method.energy(state.params, obs, unit_box(SPEC).action_to_data(action))
+
+    key = jax.random.fold_in(state.key, 0)
+    sampler = implicit.make_chain(chain, hyper, 1, (hyper.step_size, hyper.last_step_size), "ibc", hyper.noise_scale)
+    starts = unit_box(SPEC).action(negatives.draw(key, batch.action, SPEC, 3, 0))[: 1 if one_chain else 3]
+    keys = collectives.row_keys(jax.random.fold_in(key, counter_examples._CHAINS), 4)
+    _, _, states = base.run(keys, sampler, energy_fn, batch.obs, starts, lambda chains: chains.action)
+    points = jnp.concatenate([unit_box(SPEC).action(batch.action)[None], starts, states.reshape(-1, 4, 1)])
+    slopes = jax.grad(lambda points: jnp.sum(energy_fn(batch.obs, points)))(points)
+    np.testing.assert_allclose(info.penalty, np.mean(np.asarray(slopes) ** 2), rtol=1e-5)
+    with pytest.raises(InputError, match="method.penalty_points=chains: needs a penalty and chains"):
+        ibc.Config(**fields, penalty_points="chains")
 
 
 @pytest.mark.parametrize("loss", ["importance_nll", "contrastive_divergence", "max_entropy"])

@@ -21,12 +21,14 @@ _CHAINS, _SEARCH, _MARGINAL, _REPLAY = 0x43484149, 0x53454152, 0x4D415247, 0x524
 class Drawn(NamedTuple):
     """Negatives of a step.
 
-    ``obs [B, Do]``, or one for each of them ``[N, B, Do]``; ``action [N, B, Da]``; what training carries on to the next step; means over
-    all chains, and the marginal sampler's loss.
+    ``obs [B, Do]``, or one for each of them ``[N, B, Do]``; ``action [N, B, Da]``; ``passed [P, B, Da]``, where chains were before they
+    ended, in half extents of the box (P is 0 unless the gradient penalty asks for it); what training carries on to the next step; means
+    over all chains, and the marginal sampler's loss.
     """
 
     obs: Array
     action: Array
+    passed: Array
     extra: PyTree
     acceptance: Array
     clip_share: Array
@@ -49,6 +51,7 @@ def make(config, spec: Spec, optimizer: optax.GradientTransformation, search: im
         config.marginal_hidden, config.energy_init, config.marginal_loss, spec.action_dim, optimizer
     )
     joint_sampler = joint.make(config.replay_buffer, spec) if config.replay_buffer else None
+    traced = config.langevin.one_chain or config.penalty_points == "chains"
 
     def init(key):
         if joint_sampler:
@@ -62,12 +65,15 @@ def make(config, spec: Spec, optimizer: optax.GradientTransformation, search: im
         sizes, noise = step_sizes(hyper), config.langevin.noise
         chain = implicit.make_chain(config.langevin, hyper, spec.action_dim, sizes, noise, hyper.noise_scale)
         starts, num = units.action(starts), starts.shape[0]
-        if not config.langevin.one_chain:
-            chains, infos, _ = base.run(keys, chain, search.in_box(weights), code, starts)
-            return units.action_to_data(chains.action), infos
-        one, trace = starts[:1], lambda chains: chains.action[0]
-        _, infos, states = base.run(keys, chain, search.in_box(weights), code, one, trace)
-        return units.action_to_data(states[-num:]), infos
+        starts = starts[:1] if config.langevin.one_chain else starts
+        chains, infos, states = base.run(
+            keys, chain, search.in_box(weights), code, starts, lambda chains: chains.action if traced else ()
+        )
+        if not traced:
+            return units.action_to_data(chains.action), starts[:0], infos
+        states = jnp.concatenate([starts, states.reshape(-1, *starts.shape[1:])])
+        passed = states[:-num] if config.penalty_points == "chains" else starts[:0]
+        return units.action_to_data(states[-num:]), passed, infos
 
     def draw_pairs(key, state, batch, hyper, axis_name):
         weights, dim = state.params.energy, spec.obs_dim + spec.action_dim
@@ -82,20 +88,21 @@ def make(config, spec: Spec, optimizer: optax.GradientTransformation, search: im
             key, chain, energy_fn, state.extra, state.step, batch.obs.shape[0], config.num_negatives,
             hyper.restart_probability, axis_name,
         )  # fmt: skip
-        return Drawn(obs, action, buffer, jnp.mean(infos.acceptance), jnp.mean(infos.clip_share), jnp.zeros(()))
+        acceptance, clip_share = jnp.mean(infos.acceptance), jnp.mean(infos.clip_share)
+        return Drawn(obs, action, action[:0], buffer, acceptance, clip_share, jnp.zeros(()))
 
     def draw(key, state, batch, hyper, learning_rate, axis_name=None):
         if joint_sampler:
             return draw_pairs(key, state, batch, hyper, axis_name)
         weights, extra, marginal_loss, infos = state.params.energy, state.extra, jnp.zeros(()), []
         drawn = negatives.draw(key, batch.action, spec, num_uniform, num_data, axis_name)
-        code = search.encode(weights, batch.obs)
+        code, passed = search.encode(weights, batch.obs), drawn[:0]
 
         def keys_for(purpose):
             return collectives.row_keys(jax.random.fold_in(key, purpose), batch.obs.shape[0], axis_name)
 
         if num_chains:
-            found, info = descend(keys_for(_CHAINS), weights, code, drawn[:num_chains], hyper)
+            found, passed, info = descend(keys_for(_CHAINS), weights, code, drawn[:num_chains], hyper)
             drawn = jnp.concatenate([found, drawn[num_chains:]])
             infos.append(info)
         if num_searched:
@@ -115,6 +122,6 @@ def make(config, spec: Spec, optimizer: optax.GradientTransformation, search: im
             infos.append(info)
         acceptance = jnp.mean(jnp.stack([info.acceptance for info in infos])) if infos else jnp.ones(())
         clip_share = jnp.mean(jnp.stack([info.clip_share for info in infos])) if infos else jnp.zeros(())
-        return Drawn(batch.obs, drawn, extra, acceptance, clip_share, marginal_loss)
+        return Drawn(batch.obs, drawn, passed, extra, acceptance, clip_share, marginal_loss)
 
     return CounterExamples(init, draw)

@@ -63,8 +63,10 @@ class Config:
     search are a population of just as many, after ``search_iterations``. With a ``replay_buffer`` of so many pairs the energy is trained
     as a joint one (`joint`), usually by contrastive divergence, on chains with the noise of `LangevinConfig`, of which IBC's gives no
     draws of ``exp(-E)``. Marginal draws have the textbook's in its place, of which ``delta_clip`` then cuts a good part at the default step
-    sizes. ``gradient_penalty`` is the norm of `losses.gradient_penalty`. From ``sample_by`` on it is about the search for actions, of which
-    ``num_iterations`` belong to the derivative-free one and ``second_pass`` to Langevin's.
+    sizes. ``gradient_penalty`` is the norm of `losses.gradient_penalty`, at the negatives and the demonstrated action; with
+    ``penalty_points="chains"`` also wherever the negatives' chains were before, their starts included, as an option of IBC's code has it.
+    From ``sample_by`` on it is about the search for actions, of which ``num_iterations`` belong to the derivative-free one and
+    ``second_pass`` to Langevin's.
     """
 
     energy_hidden: tuple[int, ...] = (64, 64, 64)
@@ -86,6 +88,7 @@ class Config:
     marginal_loss: Literal["max_entropy", "contrastive_divergence"] = "max_entropy"
     loss: Literal["info_nce", "importance_nll", "contrastive_divergence", "max_entropy"] = "info_nce"
     gradient_penalty: Literal["none", "1", "2", "inf"] = "none"
+    penalty_points: Literal["negatives", "chains"] = "negatives"
     decay_every: int = 0
     sample_by: Inference = "sample"
     act_by: Inference = "argmin"
@@ -134,6 +137,10 @@ class Config:
             not self.langevin.one_chain or self.langevin.num_steps >= self.negative_counts[0],
             f"method.langevin.one_chain=True: {self.langevin.num_steps} steps have too few states for {self.negative_counts[0]} negatives; "
             "raise method.langevin.num_steps",
+        )
+        require(
+            self.penalty_points == "negatives" or (self.langevin_share > 0 and self.gradient_penalty != "none"),
+            "method.penalty_points=chains: needs a penalty and chains in training; set method.gradient_penalty and method.langevin_share",
         )
         needed = {"langevin_share": 0, "replay_buffer": 0, "loss": "info_nce", "gradient_penalty": "none"}
         needed |= {"search": "derivative_free", "encoder.kind": "none"}
@@ -266,7 +273,9 @@ def make(
             else:
                 code = search.encode(weights, obs)
                 in_box = search.in_box(weights, dropout_keys)
-                energies, gradient = base.energy_and_gradient(in_box, code, units.action(actions))
+                points = jnp.concatenate([units.action(actions), against.passed])
+                energies, gradient = base.energy_and_gradient(in_box, code, points)
+                energies = energies[: actions.shape[0]]
                 penalty = losses.gradient_penalty(gradient, config.gradient_penalty, hyper.penalty_margin)
                 penalty = hyper.penalty_weight * jnp.mean(penalty)
             positive, negative = energies[..., 0, :], energies[..., 1:, :]

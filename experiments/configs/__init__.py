@@ -16,6 +16,7 @@ from experiments.configs import (
     ablation_negative_kinds,
     ablation_negatives,
     ablation_noise,
+    ablation_within,
     coordinate_regression,
     default,
     function_fits,
@@ -88,6 +89,7 @@ CONFIGS: dict[str, tuple[RunSpec, ...]] = {
     "ablation_noise": ablation_noise.RUNS,
     "ablation_demonstrations": ablation_demonstrations.RUNS,
     "ablation_inference": ablation_inference.RUNS,
+    "ablation_within": ablation_within.RUNS,
 }
 
 # What publishing a sweep draws, where that is anything.
@@ -136,6 +138,7 @@ BASELINES: dict[str, str | None] = {
     "ta_particle": "explicit_bc",
     "ibc_particle_published": "explicit_bc",
     "ablation_generated": "mdn",
+    "ablation_within": "mdn",
     "tuning_functions": None,
     "tuning_grid": None,
     "tuning_arm": None,
