@@ -9,8 +9,9 @@ the final benchmark where it survives). Where they give none for a task, the nea
 functions, the two-link arm's for other arms, the multi-route EBGAN's for EBGAN-MDN there. Energies on arms see 64 negatives (their
 scripts: 256), and the UR arms and the routes, with more rows, have a quarter of the epochs, about the steps of the planar arm.
 The baselines that the paper lacks train as long as its others, the nearest neighbours for one epoch, which reads all rows. On particles
-"paper" is IBC's own code for the two policies that it has there (arXiv 2109.00137; its best configurations, of 100,000 steps): ``ibc`` by
-Langevin dynamics and ``explicit_bc``, here with the learning rate falling once per epoch.
+and in pushing "paper" is IBC's own code for the policies that it has there (arXiv 2109.00137; its best configurations, of 100,000 steps):
+``explicit_bc``, ``ibc``, by Langevin dynamics on particles and without derivatives in pushing, and there ``mdn``, whose network has no
+residual blocks and no dropout here. The learning rate falls once per epoch.
 
 "small" trains in seconds on a CPU: the authors' networks and rates, 1,600 steps (100 epochs of 500 rows), three components; alpha falls.
 """
@@ -85,27 +86,38 @@ def _mixture(task: str) -> tuple[str, ...]:
     return settings + (grid if task == "gaussian_grid" else ("method.generator.covariance=isotropic",))
 
 
-def _particle(prefix: str) -> tuple[str, ...]:
-    """What IBC's policies of a particle share, in fields named with ``prefix``: 1 % off the rate every 100 steps, in epochs of 200."""
+def _is_ibcs(task: str) -> bool:
+    return task.startswith(("particle", "push"))
+
+
+def _ibcs(task: str, prefix: str, width: int, depth: int) -> tuple[str, ...]:
+    """What IBC's policies share, the network in fields named with ``prefix``: 1 % off the rate every 100 steps, epoch by epoch."""
+    hundreds = steps_per_epoch(TASKS[task].num_demonstrations, 512) / 100
     return (
         "train.batch_size=512",
         "train.steps=100000",
-        f"method.{prefix}hidden=(2048,2048)",
-        f"method.{prefix}residual=preactivation",
-        f"method.{prefix}init=normal_0.05",
+        f"method.{prefix}hidden=({','.join([str(width)] * depth)})",
         "method.decay_every=1",
-        f"hyper.learning_rate_decay={0.99**2:.4f}",
+        f"hyper.learning_rate_decay={0.99**hundreds:.4f}",
     )
 
 
+def _residual(prefix: str) -> tuple[str, ...]:
+    return (f"method.{prefix}residual=preactivation", f"method.{prefix}init=normal_0.05")
+
+
 def _explicit_bc(task: str) -> tuple[str, ...]:
-    if task.startswith("particle"):
-        return (*_particle(""), "method.dropout=0.1")
+    if _is_ibcs(task):
+        push = task.startswith("push")
+        size, rate = ((1024, 8), ("hyper.learning_rate=0.0005",)) if push else ((2048, 2), ())
+        return (*_ibcs(task, "", *size), *_residual(""), "method.dropout=0.1", *rate)
     arm = (_decay_every(task, 30), "hyper.learning_rate_decay=0.1")
     return (_steps(task, _epochs(task)), *(arm if _is_arm(task) else (_decay_every(task),)))
 
 
 def _mdn(task: str) -> tuple[str, ...]:
+    if task.startswith("push"):
+        return (*_ibcs(task, "generator.", 512, 8), "method.generator.num_components=26", "hyper.learning_rate=0.001")
     arm = ("hyper.learning_rate=0.001", _decay_every(task, 30), "hyper.learning_rate_decay=0.1")
     other = ("hyper.learning_rate=0.0005", _decay_every(task))
     return (_steps(task, _epochs(task)), *_mixture(task), *(arm if _is_arm(task) else other))
@@ -171,10 +183,22 @@ def _cgan(task: str) -> tuple[str, ...]:
 
 
 def _ibc(task: str) -> tuple[str, ...]:
-    """The first noise of the search is 0.33 in units of the action; `ibc.Hyper.sigma` is in half extents of the box."""
+    """The first noise of the search is 0.33 in units of the action; `ibc.Hyper.sigma` is in half extents of the box.
+
+    In pushing the unit is half the range of demonstrations, of which the half extent is 1.1.
+    """
+    if task.startswith("push"):
+        return (
+            *_ibcs(task, "energy_", 128, 8),
+            *_residual("energy_"),
+            "method.num_negatives=256",
+            "method.num_iterations=3",
+            f"hyper.sigma={0.33 / 1.1:.4g}",
+        )
     if task.startswith("particle"):
         return (
-            *_particle("energy_"),
+            *_ibcs(task, "energy_", 2048, 2),
+            *_residual("energy_"),
             "method.num_negatives=8",
             "method.langevin_share=1",
             "method.langevin.num_steps=100",

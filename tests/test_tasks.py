@@ -4,6 +4,7 @@ Statistical tests fail falsely once in a million (p-values above 1e-6, means wit
 """
 
 import functools
+import importlib.util
 import itertools
 
 import jax
@@ -31,6 +32,8 @@ every_scalar = pytest.mark.parametrize("name", SCALAR)
 
 
 def draw(name, seed, num):
+    if name.startswith("push") and importlib.util.find_spec("pybullet") is None:
+        pytest.skip("needs pybullet: pip install 'ebgan_mdn_jax[pushing]'")
     return jax.jit(TASKS[name].demonstrations, static_argnums=1)(jax.random.key(seed), num)
 
 
