@@ -19,10 +19,8 @@ BLOCK_SIZE, BLOCK_MASS = 0.04, 0.01  # m, kg
 ROD_RADIUS, ROD_LENGTH, ROD_CLEARANCE = 0.01, 0.1, 0.005  # m, the last one above the table
 MOTOR_FORCE = 1200.0  # N
 FRICTION = 1.0  # of table, block and rod
-EFFECTOR, BLOCK = (
-    4,
-    13,
-)  # numbers of the rod's state (position, velocity), of a block's (position, quaternion, velocity, spin)
+EFFECTOR = 4  # numbers of the rod's state: position, velocity
+BLOCK = 13  # of a block's: position, quaternion, velocity, spin
 
 _LOCK = threading.Lock()  # there is one world, and devices call from threads of their own
 
