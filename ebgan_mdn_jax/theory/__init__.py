@@ -24,8 +24,8 @@ from ebgan_mdn_jax.theory.transport import (
     least_lipschitz,
     line_bridge_mass,
     modes_along_path,
-    sector_bridge_mass,
     second_group_bound,
+    sector_bridge_mass,
 )
 
 __all__ = [

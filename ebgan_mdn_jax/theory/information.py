@@ -18,7 +18,7 @@ _NOISE_MASS = np.exp(-0.5 * _NOISE**2) / np.sum(np.exp(-0.5 * _NOISE**2))
 
 
 class TwoModeLaw(NamedTuple):
-    """Of a trained code for two modes: nats of ``rate`` (R) and ``information`` (I), chance of ``error``, prior mass on ``blended`` outputs."""
+    """A code for two modes: ``rate`` R and ``information`` I in nats, chance of ``error``, prior mass on ``blended`` outputs."""
 
     rate: float
     information: float
@@ -123,11 +123,11 @@ def two_mode_law(half_gap: float, beta: float, loss: Loss = "squared") -> TwoMod
     D depends on the code by its signal-to-noise ratio ``g = (m/s)^2`` alone, and at a given g the least rate is ``log(1 + g) / 2``, with
     ``s^2 = 1 / (1 + g)``. With mu for half_gap and x ~ N(0, 1):
 
-    * squared error, ``D = mu^2 E[1 - tanh(g + sqrt(g) x)]``: g solves ``beta = 2 mu^2 (1 + g) E[sech(g + sqrt(g) x)^4]``; the rate is 0 from
-      ``beta = 2 mu^2`` on, a continuous transition. (D is the MMSE of a binary input, its derivative that of Guo et al. 2005, "Mutual
-      information and minimum mean-square error in Gaussian channels".)
-    * absolute error, ``D = 2 mu Phi(-sqrt(g))``: ``beta = 2 mu phi(sqrt(g)) (1 + g) / sqrt(g)``, which falls in g and has a solution for every
-      beta: no transition. For beta above 3 mu to within 4 %, ``m = 2 phi(0) mu / beta``, ``R = (mu / beta)^2 / pi``, error
+    * squared error, ``D = mu^2 E[1 - tanh(g + sqrt(g) x)]``: g solves ``beta = 2 mu^2 (1 + g) E[sech(g + sqrt(g) x)^4]``; the rate is 0
+      from ``beta = 2 mu^2`` on, a continuous transition. (D is the MMSE of a binary input, its derivative that of Guo et al. 2005,
+      "Mutual information and minimum mean-square error in Gaussian channels".)
+    * absolute error, ``D = 2 mu Phi(-sqrt(g))``: ``beta = 2 mu phi(sqrt(g)) (1 + g) / sqrt(g)``, which falls in g and has a solution for
+      every beta: no transition. For beta above 3 mu to within 4 %, ``m = 2 phi(0) mu / beta``, ``R = (mu / beta)^2 / pi``, error
       ``1/2 - mu / (pi beta)``.
 
     For actions of several dimensions half_gap is half the distance of the modes (squared error, summed) or the sum, for mean absolute

@@ -1,9 +1,9 @@
 """What a smooth map of Gaussian noise can do with separate modes: some noise has to land between them.
 
-``T: R^d -> R^Da`` with ``|T(x) - T(y)| <= lipschitz |x - y|`` (Euclidean norms) is fed with ``N(0, I_d)``. The K sets of valid actions, one a
-mode, are at least ``gap`` apart and get ``masses``; the rest is bridge mass. Only ``delta = gap / lipschitz`` matters, and d does not. A
-one-shot generator, a decoder, a flow or diffusion sampler is such a map; one that first draws a component, a code or a bin is not, nor are
-Metropolis steps or resampling. Scalars and arrays that broadcast.
+``T: R^d -> R^Da`` with ``|T(x) - T(y)| <= lipschitz |x - y|`` (Euclidean norms) is fed with ``N(0, I_d)``. The K sets of valid actions,
+one a mode, are at least ``gap`` apart and get ``masses``; the rest is bridge mass. Only ``delta = gap / lipschitz`` matters, and d does
+not. A one-shot generator, a decoder, a flow or diffusion sampler is such a map; one that first draws a component, a code or a bin is not,
+nor are Metropolis steps or resampling. Scalars and arrays that broadcast.
 """
 
 import numpy as np
@@ -84,10 +84,10 @@ def modes_along_path(length: ArrayLike, gap: ArrayLike, lipschitz: ArrayLike) ->
 
 
 def line_bridge_mass(num_modes: int, gap: float, lipschitz: float) -> float:
-    """Least bridge mass with one-dimensional noise and K modes of equal mass, where every one of K - 1 gaps of width delta lies in the line.
+    """Least bridge mass with one-dimensional noise and K modes of equal mass: all of K - 1 gaps of width delta lie in the line.
 
     Intervals of mass p in a row, each starting delta after the last one ends; p is the largest that fits. About ``delta K / (2 sqrt pi)``
-    for many modes and a small delta: more dimensions are much better (`bridge_mass_bound`).
+    for many modes and a small delta: more dimensions can be much better (`bridge_mass_bound`).
 
     Raises:
       InputError: as `bridge_mass_bound`.
@@ -121,8 +121,8 @@ def sector_bridge_mass(num_modes: int, gap: ArrayLike, lipschitz: ArrayLike) -> 
 
     The plane is cut into K equal sectors; what lies at least delta/2 from a sector's edges goes to its corner. Sets of sectors m apart are
     ``delta sin(pi m / K) / sin(pi / K)`` apart, as their corners are, so this is Lipschitz and extends to the plane with the same constant
-    (Kirszbraun 1934). A shrunken sector is ``{n_1.x >= delta/2, n_2.x >= delta/2}`` with unit normals of correlation ``-cos(2 pi / K)``, so its
-    mass is ``Phi(-delta/2) - 2 T(delta/2, cot(pi/K))`` with Owen's function T (Owen 1956, equation 2.1).
+    (Kirszbraun 1934). A shrunken sector is ``{n_1.x >= delta/2, n_2.x >= delta/2}`` with unit normals of correlation ``-cos(2 pi / K)``,
+    so its mass is ``Phi(-delta/2) - 2 T(delta/2, cot(pi/K))`` with Owen's function T (Owen 1956).
 
     Raises:
       InputError: for fewer than 2 modes, a negative gap, or a constant that is not positive.
