@@ -126,7 +126,7 @@ def test_blends_lie_between_and_noise_and_far_chunks_do_not(share):
     }
     for name, (points, expected) in cases.items():
         between = is_between(jnp.asarray(points, jnp.float32), modes, weights)
-        assert np.mean(between) == pytest.approx(float(expected), abs=0.1), name
+        assert np.mean(between) == pytest.approx(float(expected), abs=0.2), name
 
 
 def test_a_chunk_that_changes_from_one_mode_to_another_on_the_way_is_a_bridge():

@@ -125,7 +125,7 @@ def test_collisions_are_those_of_points_along_every_step():
     expected = np.any(inside, axis=0)
     assert 0.1 < expected.mean() < 0.9
     assert np.sum(np.asarray(ours) != expected) <= 1  # a corner cut by less than a two-thousandth of a step
-    leap = jnp.asarray([[0.4, 0.55], [0.6, 0.55]])  # over the wall, level with its middle part
+    leap = jnp.asarray([[0.4, 0.5], [0.6, 0.5]])  # over the wall, level with its middle part
     assert bool(env.collides(leap, jnp.asarray(layout_of("corridor", 8).obstacles, jnp.float32))) is True
     vertical = jnp.asarray([[0.5, 0.0], [0.5, 1.0]])
     assert bool(env.collides(vertical, jnp.asarray([[0.45, 0.4, 0.55, 0.5]])))

@@ -100,10 +100,13 @@ def evaluate(
 ) -> dict[str, Array]:
     """All metrics, averaged over contexts as they occur; in %, but for the density's.
 
-    Of the first ``num_samples`` (S) of ``num_draws`` draws, as published: ``collision``; ``reach``, ending near the end of a mode; ``long_enough``, half as long as
-    demonstrations; ``success``, both without a collision; ``mode_hits`` and ``hit_entropy`` of those that hit nothing (``valid_``: that
-    succeed). Of all draws: ``on_support``, in the tube of a mode; ``bridge`` and ``astray``, the rest, by `chunks.between_modes`;
-    ``share_coverage``, modes with at least tau times their share; ``share_error``. ``heldout_nll`` in nats per chunk.
+    Of the first ``num_samples`` (S) of ``num_draws`` draws, as published: ``collision``; ``reach``, ending near the end of a mode;
+    ``long_enough``, half as long as demonstrations; ``success``, both without a collision; ``mode_hits`` and ``hit_entropy`` of those that
+    hit nothing (``valid_``: that succeed). Of all draws: ``on_support``, in the tube of a mode; ``bridge`` and ``astray``, the rest, by
+    `chunks.between_modes`; ``share_coverage``, modes with at least tau times their share; ``share_error``. ``heldout_nll`` in nats.
+
+    Raises:
+      InputError: if there are fewer draws than rollouts.
     """
     most = config.num_draws
     require(config.num_samples <= most, f"evaluation.num_samples={config.num_samples}: at most num_draws={most}")
@@ -190,7 +193,7 @@ def make(
     require(sound, f"weights={weights.tolist()}: expected {count} positive numbers that add up to 1")
     require(flip is None or 0 <= flip <= 1, f"flip={flip}: expected a probability")
 
-    inputs, given_mode = layout.paths[:1, 0], np.ones((count, 1))
+    inputs, given_mode = np.float32(layout.paths[:1, 0]), np.ones((count, 1))
     if flip is not None:
         given_mode = np.where(np.eye(count, dtype=bool), 1 - flip, flip / (count - 1))
         inputs = np.concatenate([np.broadcast_to(inputs, (count, 2)), np.eye(count)], axis=1)
