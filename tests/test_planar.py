@@ -476,6 +476,7 @@ def test_leniency_is_that_of_demonstrations():
         length = np.linalg.norm(np.diff(noisy(layout, layout.paths), axis=1), axis=-1).sum(1).mean()
         reach_radius, least = planar.leniency(world_of(task))
         assert reach_radius == 0.1 and least == pytest.approx(length / 2, rel=0.01)
+    assert planar.leniency(world_of(planar.make("radial", 8, chunk=120)))[1] > 0.4  # a spoke without noise is that long
     loud = planar.leniency(world_of(planar.make("radial", 2, noise=0.03)))
     assert loud[0] == pytest.approx(scipy.stats.rayleigh.mean(scale=0.03) + 5 * scipy.stats.rayleigh.std(scale=0.03))
 

@@ -141,7 +141,8 @@ def evaluate(
 def leniency(world: World) -> tuple[float, float]:
     """Distance within which an end is reached, and least length of a way, as published, from the law of demonstrations before clipping.
 
-    The larger of 0.1 and mean plus 5 deviations of how far they end from a mode's end (Rayleigh); half of their mean length (Rice).
+    The larger of 0.1 and mean plus 5 deviations of how far they end from a mode's end (Rayleigh); half of their mean length (Rice). Noise
+    lengthens a way of many short steps so much that half of it can be longer than the mode itself, which then fails without noise.
     """
     layout = world.layout
     off = layout.noise * (np.sqrt(np.pi / 2) + 5 * np.sqrt(2 - np.pi / 2))
