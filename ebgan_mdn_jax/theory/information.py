@@ -84,8 +84,8 @@ def collapse_betas(modes: ArrayLike, weights: ArrayLike) -> tuple[float, float]:
     linear code along the first principal axis gains ``lambda m^2`` for ``beta m^2 / 2`` (as in probabilistic PCA, Lucas et al. 2019, arXiv
     1911.02469). The second is ``2 s^2`` with s^2 the least variance proxy with which the centred modes are sub-Gaussian: then
     ``|E[a|z] - E[a]|^2 <= 2 s^2 KL(p(a|z) || p(a))`` (Donsker & Varadhan), so D falls by at most ``2 s^2 I``; and rare posteriors reach
-    that, so it is the exact point for encoders and priors of any form. For two equal modes both are ``gap^2 / 2``. Otherwise they differ,
-    and the rate can jump to 0 between them: for unequal weights, or three modes all equally far from each other.
+    that, so it is the exact point for encoders and priors of any form. For two equal modes both are ``gap^2 / 2``. They can differ, and
+    then the rate jumps to 0 between them: for unequal weights, or three or more modes all equally far from each other.
 
     s^2 is the highest of local searches from all modes' directions. Divide by the number of dimensions for mean squared error.
 
@@ -95,11 +95,11 @@ def collapse_betas(modes: ArrayLike, weights: ArrayLike) -> tuple[float, float]:
     weights, modes = _probabilities(weights), np.asarray(modes, float)
     require(modes.ndim == 2 and len(modes) == len(weights), f"{modes.shape} modes: expected [{len(weights)}, Da]")
     centred = modes - weights @ modes
-    _, variances, axes = np.linalg.svd(np.sqrt(weights)[:, None] * centred, full_matrices=False)
-    local, points = 2 * variances[0] ** 2, centred @ axes.T
+    _, deviations, axes = np.linalg.svd(np.sqrt(weights)[:, None] * centred, full_matrices=False)
+    local, points = 2 * deviations[0] ** 2, centred @ axes.T
     if local == 0:
         return 0.0, 0.0
-    points = points[:, variances > 1e-9 * variances[0]] / variances[0]
+    points = points[:, deviations > 1e-9 * deviations[0]] / deviations[0]
 
     def negative_proxy(theta):
         norm, exponents = theta @ theta, points @ theta
