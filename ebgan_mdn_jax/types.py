@@ -1,8 +1,8 @@
 """Types shared by every layer.
 
-Shape letters used in all docstrings: ``B`` batch, ``N`` negatives or samples, ``K`` mixture components, ``S`` members
-(seeds x hyperparameter settings), ``F`` folds, ``Do``/``Da`` observation and action dimension. Actions are ``[B, Da]``, samples
-``[N, B, Da]``. Energies are minimised: ``p(action | obs)`` is proportional to ``exp(-E)``.
+Shape letters used in all docstrings: ``B`` batch, ``N`` negatives or samples, ``K`` mixture components or modes, ``H`` steps of a chunk,
+``S`` members (seeds x hyperparameter settings), ``F`` folds, ``Do``/``Da`` observation and action dimension. Actions are ``[B, Da]``,
+samples ``[N, B, Da]``. Energies are minimised: ``p(action | obs)`` is proportional to ``exp(-E)``.
 """
 
 import os

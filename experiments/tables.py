@@ -9,7 +9,25 @@ from experiments.summary import CEILING, FEWEST_SEEDS, Row, Run, line_name, load
 
 # By the part of a metric's name before "@" or "[": which way is better (0: neither), and what it is. Columns keep this order.
 METRICS = {
+    "share_coverage": (1, "% of modes that at least tau times their share of draws keep to at every step"),
+    "on_support": (1, "% of draws that keep to a mode at every step, as 99.9 % of perfect ones do"),
+    "bridge": (-1, "% of draws that keep to none and lie between modes"),
+    "astray": (-1, "% of draws that keep to none and do not lie between modes"),
+    "share_error": (
+        -1,
+        "total variation distance of modes' shares of draws that keep to one to the exact shares, percentage points",
+    ),
     "success": (1, "% of rollouts that reach the goal, or of draws that bring an arm's tip within tau of its target"),
+    "collision": (-1, "% of rollouts that hit an obstacle"),
+    "reach": (1, "% of rollouts that end near the end of a mode"),
+    "long_enough": (1, "% of rollouts at least half as long as demonstrations"),
+    "mode_hits": (1, "% of modes that are the nearest one to some of S rollouts, without those that hit an obstacle"),
+    "hit_entropy": (
+        1,
+        "entropy of the nearest modes of S rollouts, without those that hit an obstacle, in % of equal shares'",
+    ),
+    "valid_mode_hits": (1, "% of modes that are the nearest one to some successful ones of S rollouts"),
+    "valid_hit_entropy": (1, "entropy of the nearest modes of successful ones of S rollouts, in % of equal shares'"),
     "fail": (-1, "% of rollouts that leave the arena"),
     "route_share_error": (
         -1,
