@@ -122,7 +122,7 @@ def gradient_penalty(gradient: Array, norm: Literal["1", "2", "inf"], margin: Ar
 
     .. math:: \frac1N \sum_j \max(0, \|\nabla_a E(a_j)\| - m)^2
 
-    Their text sums over points; their code, as here, takes the mean, over negatives and the demonstrated action.
+    Their text sums over points; their code, as here, takes the mean over all N of them (its negatives and the demonstrated action).
 
     Raises:
       ValueError: for another norm.

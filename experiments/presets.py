@@ -26,6 +26,8 @@ Preset = Literal["default", "paper", "small"]
 
 # Modes of a task, which the authors take as the number of components.
 _MODES = {"hyperbola": 2, "lines": 3, "circle": 2, "parabola": 2, "inverse_sine": 3}
+_MODES |= {"planar_circle": 2, "planar_circle_context": 2, "planar_sequential": 4}
+_MODES |= {f"{layout}_{modes}": modes for layout in ("radial", "corridor") for modes in (8, 16, 32)}
 
 
 def preset(name: Preset, task: str, method: str) -> tuple[str, ...]:
@@ -73,7 +75,7 @@ def _decay_every(task: str, epochs: int = 20) -> str:
 
 
 def _components(task: str) -> int:
-    """Modes of the functions; 8 solutions of a UR arm; 2 elbows of a planar one, the K of the authors' checkpoints (their script: 10)."""
+    """Modes, of chunks too; 8 solutions of a UR arm; 2 elbows of a planar one, the K of the authors' checkpoints (their script: 10)."""
     if task.startswith("ur"):
         return 8
     return _MODES.get(task, 2 if _is_arm(task) else 10)
@@ -84,10 +86,6 @@ def _mixture(task: str) -> tuple[str, ...]:
     # On the grid the authors' "isotropic" is a scale per dimension, by a slip.
     grid = ("method.generator.covariance=diagonal", "method.generator.latent_dim=1")
     return settings + (grid if task == "gaussian_grid" else ("method.generator.covariance=isotropic",))
-
-
-def _is_ibcs(task: str) -> bool:
-    return task.startswith(("particle", "push"))
 
 
 def _ibcs(task: str, prefix: str, width: int, depth: int) -> tuple[str, ...]:
@@ -107,7 +105,7 @@ def _residual(prefix: str) -> tuple[str, ...]:
 
 
 def _explicit_bc(task: str) -> tuple[str, ...]:
-    if _is_ibcs(task):
+    if task.startswith(("particle", "push")):
         push = task.startswith("push")
         size, rate = ((1024, 8), ("hyper.learning_rate=0.0005",)) if push else ((2048, 2), ())
         return (*_ibcs(task, "", *size), *_residual(""), "method.dropout=0.1", *rate)

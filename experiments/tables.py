@@ -17,7 +17,11 @@ METRICS = {
         -1,
         "total variation distance of modes' shares of draws that keep to one to the exact shares, percentage points",
     ),
-    "success": (1, "% of rollouts that reach the goal, or of draws that bring an arm's tip within tau of its target"),
+    "success": (
+        1,
+        "% of rollouts that reach the goal, or of draws that bring an arm's tip within tau of its target; of chunks: that end near an end, "
+        "are long enough and hit nothing",
+    ),
     "collision": (-1, "% of rollouts that hit an obstacle"),
     "reach": (1, "% of rollouts that end near the end of a mode"),
     "long_enough": (1, "% of rollouts at least half as long as demonstrations"),

@@ -32,7 +32,7 @@ def everything(points, modes, weights, valid):
     exists, distance = weights > 0, chunks.distances(points, modes)
     ends = chunks.outcomes(points, ~valid, modes[:, -1], 1.5, 14.0)
     member = chunks.on_mode(distance, RADIUS)
-    share = chunks.mode_shares(member, exists)
+    share = chunks.mode_shares(member & exists[None])
     return {
         **ends._asdict(),
         "mode_hits": chunks.mode_hits(distance, valid, exists),
@@ -147,12 +147,15 @@ def test_tubes_that_meet_give_a_chunk_to_one_mode():
 def test_shares_and_their_error():
     member = jnp.asarray([[1, 0, 0], [1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 0], [0, 0, 1]], bool)[..., None]
     exists, weights = jnp.asarray([[True], [True], [False]]), jnp.asarray([[0.5], [0.5], [0.0]])
-    share = chunks.mode_shares(member, exists)
+    share = chunks.mode_shares(member & exists[None])
     np.testing.assert_allclose(share[:, 0], [1 / 2, 1 / 6, 0.0])
     np.testing.assert_allclose(chunks.share_error(share, weights), [25.0], rtol=1e-6)  # 3 : 1 for 1 : 1
     for tau, expected in ((0.1, 100.0), (0.33, 100.0), (0.5, 50.0), (1.01, 0.0)):
         assert float(chunks.share_coverage(share, weights, tau)[0]) == expected
     np.testing.assert_array_equal(chunks.share_error(0 * share, weights), [100.0])
+    assert (
+        chunks.share_error(jnp.asarray([[0.6664], [0.0]]), jnp.asarray([[1.0], [0.0]])) == 0.0
+    )  # without rounding noise
     # Nothing valid: no hits, no entropy.
     distance = chunks.Distances(*(jnp.ones((4, 3, 1)),) * 2)
     none = jnp.zeros((4, 1), bool)
@@ -179,7 +182,7 @@ def test_a_smooth_map_to_two_modes_has_the_bridge_that_theory_says():
     place = np.clip(0.5 + lipschitz / gap * rng.standard_normal((num, 1, 1, 1)), 0, 1)
     points = jnp.asarray(modes[0] + place * (modes[1] - modes[0]), jnp.float32)
     member = chunks.on_mode(chunks.distances(points, jnp.asarray(modes)), 1e-4 * gap)
-    share = chunks.mode_shares(member, jnp.ones((2, 1), bool))
+    share = chunks.mode_shares(member)
     bridge = float(theory.bridge_mass_bound(2, gap, lipschitz))
     assert 1 - float(jnp.sum(share)) == pytest.approx(bridge, abs=5 * np.sqrt(bridge * (1 - bridge) / num) + 2e-4)
     between, off = is_between(points, modes, jnp.full((2, 1), 0.5)), ~np.any(member, axis=1)

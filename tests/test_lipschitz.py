@@ -68,10 +68,17 @@ def test_local_and_secant_are_below_what_the_layers_certify():
     assert np.all(secant < certified) and np.all(local < certified)
 
 
-def test_langevin_steps_on_a_quadratic_energy_stay_below_their_bound():
-    """On ``-c a^2 / 2`` the bound is the norm of the linear map of start and noises, which is known."""
+def test_langevin_steps_on_a_concave_quadratic_attain_their_bound():
+    """By the Jacobian of the steps in start and noises."""
     step_size, curvature, num_steps = 0.1, 2.0, 5
-    growth = 1 + step_size * curvature
-    row = np.array([growth**num_steps] + [np.sqrt(2 * step_size) * growth**k for k in range(num_steps)])
+
+    def end(start_and_noise):
+        action = start_and_noise[0]
+        for noise in start_and_noise[1:]:
+            slope = jax.grad(lambda action: -0.5 * curvature * action**2)(action)
+            action = action - step_size * slope + jnp.sqrt(2 * step_size) * noise
+        return action
+
+    row = jax.jit(jax.grad(end))(jnp.zeros(num_steps + 1))
     assert theory.langevin_lipschitz(step_size, curvature, num_steps) == pytest.approx(np.linalg.norm(row))
     assert theory.langevin_lipschitz(step_size, curvature, 0) == 1.0

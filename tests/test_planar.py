@@ -3,7 +3,6 @@
 Statistical tests fail falsely once in a million (5 standard errors, p-values above 1e-6).
 """
 
-import dataclasses
 import functools
 
 import jax
@@ -195,9 +194,8 @@ def test_demonstrations_have_the_noise_of_the_layout(name, num_modes, actions):
     batch = jax.jit(task.demonstrations, static_argnums=1)(jax.random.key(0), num)
     batch = jax.tree.map(np.asarray, batch)
     np.testing.assert_array_equal(batch.obs, np.broadcast_to(np.float32(layout.paths[0, 0]), (num, 2)))
-    assert np.all(
-        (batch.action >= np.asarray(task.spec.action_low)) & (batch.action <= np.asarray(task.spec.action_high))
-    ) or (np.mean(np.abs(np.clip(batch.action, task.spec.action_low, task.spec.action_high) - batch.action) > 0) < 1e-4)
+    outside = np.clip(batch.action, task.spec.action_low, task.spec.action_high) != batch.action
+    assert np.mean(outside) < 1e-4
     positions = np.asarray(env.positions(batch.obs[0], batch.action, actions), np.float64)
     mode = nearest_mode(layout, positions[:, 1:])
     np.testing.assert_array_equal(np.bincount(mode), num // len(layout.paths))
@@ -414,7 +412,7 @@ def test_the_mean_path_stands_still_on_spokes_and_hits_the_wall_of_a_corridor():
 
 
 def test_blends_of_neighbours_fool_the_published_metrics_but_not_the_tubes():
-    """Of 16 spokes, half-way between two: no obstacle is large enough to be hit by all, ends are near both, and each has a nearest mode."""
+    """Of 32 spokes, half-way between two: no obstacle is large enough to be hit by all, ends are near both, and each has a nearest mode."""
     task, run = judge("radial", 32)
     layout = world_of(task).layout
     blends = (layout.paths + np.roll(layout.paths, -1, axis=0)) / 2
@@ -460,13 +458,6 @@ def test_a_context_that_tells_all_leaves_one_mode_right():
     metrics = run(wrong)
     assert metrics["success"] == 100.0 and metrics["on_support"] == metrics["share_coverage@tau=0.1"] == 0.0
     assert metrics["bridge"] + metrics["astray"] == pytest.approx(100.0, abs=1e-3)
-
-
-def test_rollouts_are_among_the_draws():
-    task = planar.VARIANTS["planar_circle"]
-    few = dataclasses.replace(task.evaluation, num_draws=100)
-    with pytest.raises(InputError, match="num_samples=200: at most num_draws=100"):
-        task.evaluate(jax.random.key(0), task.conditional, None, few)
 
 
 def test_leniency_is_that_of_demonstrations():

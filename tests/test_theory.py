@@ -191,6 +191,9 @@ def test_unequal_modes_collapse_later_than_the_covariance_says():
     for p in (0.3, 0.05):
         local, last = theory.collapse_betas([[-1.0], [1.0]], [p, 1 - p])
         assert local == pytest.approx(8 * p * (1 - p)) and last == pytest.approx(4 * (1 - 2 * p) / np.log((1 - p) / p))
+        # The best code decodes with the error of two equal modes at the same beta, and its rate falls to 0 steadily there.
+        error = theory.two_mode_rate_distortion(1.0, 0.999 * last).error
+        assert 0 < theory.mode_entropy([p, 1 - p]) - theory.mode_entropy([error, 1 - error]) < 2e-3
 
 
 @pytest.mark.parametrize("num_modes", [3, 4, 8])
@@ -296,20 +299,6 @@ def test_a_clipped_linear_map_attains_the_sum():
     a, b = PHI(-0.3 - gap / lipschitz / 2), PHI(0.3 - gap / lipschitz / 2)
     assert theory.isoperimetric_sum([a, b], gap, lipschitz) == pytest.approx(1.0)
     assert theory.second_group_bound(a, gap, lipschitz) == pytest.approx(b)
-
-
-def test_a_random_network_keeps_the_sum_below_one():
-    """Modes: balls around outputs, gaps as they are; the constant certified."""
-    rng = np.random.default_rng(3)
-    kernels = [rng.standard_normal((3, 32)), rng.standard_normal((32, 32)) / 3, rng.standard_normal((32, 2))]
-    lipschitz = theory.certified_lipschitz(kernels)
-    noise = rng.standard_normal((20_000, 3))
-    output = np.maximum(np.maximum(noise @ kernels[0], 0) @ kernels[1], 0) @ kernels[2]
-    centres, radius = output[:4], 0.05 * output.std()
-    masses = [np.mean(np.linalg.norm(output - c, axis=1) < radius) for c in centres]
-    gap = max(0.0, np.min([np.linalg.norm(a - b) for i, a in enumerate(centres) for b in centres[:i]]) - 2 * radius)
-    assert gap > 0 and sum(masses) > 0
-    assert theory.isoperimetric_sum(masses, gap, lipschitz) < 1
 
 
 @pytest.mark.parametrize("num_modes", [2, 3, 8])

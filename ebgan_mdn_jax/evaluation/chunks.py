@@ -1,6 +1,6 @@
 """How well do chunks of planar positions keep to the modes of a task? Success and coverage as published, and stricter measures.
 
-All functions take N chunks at B observations as positions ``points [N, B, T, 2]``, and ``modes [K, T, 2]``, noise-free; ``exists [K, B]``
+All functions take N chunks at B observations as positions ``points [N, B, H, 2]``, and ``modes [K, H, 2]``, noise-free; ``exists [K, B]``
 says which modes an observation has, ``weights [K, B]`` how likely they are. Percentages ``[B]``; pure, to be jitted and vmapped.
 
 `outcomes`, `mode_hits` and `hit_entropy` are the metrics of Mazza et al. 2026 (arXiv 2605.22493), after their code. They are lenient: a
@@ -50,7 +50,7 @@ def outcomes(points: Array, collision: Array, ends: Array, reach_radius: float, 
     """What happens on the way and at the end.
 
     Args:
-      points: ``[N, B, T, 2]`` with the start, so that all of the way is measured.
+      points: ``[N, B, H + 1, 2]`` with the start, so that all of the way is measured.
       collision: bool ``[N, B]``, which of them hit something.
       ends: ``[K, 2]``, where modes end; any will do.
       reach_radius: distance to an end below which it is reached.
@@ -86,9 +86,9 @@ def on_mode(distance: Distances, radius: float) -> Array:
     return _is_least(distance.farthest) & (distance.farthest <= radius)
 
 
-def mode_shares(member: Array, exists: Array) -> Array:
-    """Shares ``[K, B]`` of all chunks that are on each mode, from `on_mode`; 0 for modes that do not exist. Their sum is on support."""
-    return jnp.where(exists, jnp.mean(member, axis=0), 0.0)
+def mode_shares(member: Array) -> Array:
+    """Shares ``[K, B]`` of all chunks that are on each mode, from `on_mode`, where only modes that exist count. Their sum is on support."""
+    return jnp.mean(member, axis=0)
 
 
 def share_coverage(share: Array, weights: Array, least: float) -> Array:
@@ -102,8 +102,8 @@ def share_error(share: Array, weights: Array) -> Array:
     """Total variation distance of the modes' shares among chunks on support to their weights, percentage points; 100 without any."""
     chex.assert_equal_shape([share, weights])
     total = jnp.sum(share, axis=0)
-    relative = share / jnp.maximum(total, 1e-12)[None]
-    return jnp.where(total > 0, 50.0 * jnp.sum(jnp.abs(relative - weights), axis=0), 100.0)
+    apart = jnp.sum(jnp.abs(share - total[None] * weights), axis=0) / jnp.maximum(total, 1e-12)
+    return jnp.where(total > 0, 50.0 * apart, 100.0)
 
 
 def between_modes(points: Array, modes: Array, distance: Distances, weights: Array) -> Array:
@@ -129,7 +129,7 @@ def between_modes(points: Array, modes: Array, distance: Distances, weights: Arr
 
 
 def tube_gaps(modes: Array, radius: float) -> Array:
-    """Euclidean distances ``[K, K]`` between tubes around ``modes [K, T, 2]``, as sets of chunks: the gap of `theory.isoperimetric_sum`.
+    """Euclidean distances ``[K, K]`` between tubes around ``modes [K, H, 2]``, as sets of chunks: the gap of `theory.isoperimetric_sum`.
 
     Positions are free of each other, so it is ``sqrt(sum_t max(0, |mu_i - mu_j|_t - 2 radius)^2)``.
     """

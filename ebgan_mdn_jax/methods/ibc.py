@@ -64,7 +64,8 @@ class Config:
     as a joint one (`joint`), usually by contrastive divergence, on chains with the noise of `LangevinConfig`, of which IBC's gives no
     draws of ``exp(-E)``. Marginal draws have the textbook's in its place, of which ``delta_clip`` then cuts a good part at the default step
     sizes. ``gradient_penalty`` is the norm of `losses.gradient_penalty`, at the negatives and the demonstrated action; with
-    ``penalty_points="chains"`` also wherever the negatives' chains were before, their starts included, as an option of IBC's code has it.
+    ``penalty_points="chains"`` also wherever the negatives' chains were before, their starts included, which are T times as many second
+    derivatives (an option of IBC's code has the chains' states alone).
     From ``sample_by`` on it is about the search for actions, of which ``num_iterations`` belong to the derivative-free one and
     ``second_pass`` to Langevin's.
     """

@@ -100,21 +100,18 @@ def evaluate(
 ) -> dict[str, Array]:
     """All metrics, averaged over contexts as they occur; in %, but for the density's.
 
-    Of the first ``num_samples`` (S) of ``num_draws`` draws, as published: ``collision``; ``reach``, ending near the end of a mode;
-    ``long_enough``, half as long as demonstrations; ``success``, both without a collision; ``mode_hits`` and ``hit_entropy`` of those that
-    hit nothing (``valid_``: that succeed). Of all draws: ``on_support``, in the tube of a mode; ``bridge`` and ``astray``, the rest, by
+    Of S = ``num_samples`` draws, as published: ``collision``; ``reach``, ending near the end of a mode; ``long_enough``, half as long as
+    demonstrations; ``success``, both without a collision; ``mode_hits`` and ``hit_entropy`` of those that hit nothing (``valid_``: that
+    succeed). Of ``num_draws`` draws, or S if that is more: ``on_support``, in the tube of a mode; ``bridge`` and ``astray``, the rest, by
     `chunks.between_modes`; ``share_coverage``, modes with at least tau times their share; ``share_error``. ``heldout_nll`` in nats.
-
-    Raises:
-      InputError: if there are fewer draws than rollouts.
     """
-    most = config.num_draws
-    require(config.num_samples <= most, f"evaluation.num_samples={config.num_samples}: at most num_draws={most}")
     layout, obs = world.layout, jnp.asarray(world.inputs, float)
     paths, weights = (jnp.asarray(values, float) for values in (layout.paths, world.weights))
     exists, obstacles = weights > 0, jnp.asarray(layout.obstacles, float)
 
-    points = env.positions(paths[0, 0], policy.sample(key, obs, config.num_draws), world.actions)
+    points = env.positions(
+        paths[0, 0], policy.sample(key, obs, max(config.num_draws, config.num_samples)), world.actions
+    )
     distance = chunks.distances(points[..., 1:, :], paths[:, 1:])
 
     few, few_distance = jax.tree.map(lambda x: x[: config.num_samples], (points, distance))
@@ -126,7 +123,7 @@ def evaluate(
             metrics[f"{prefix}hit_entropy@S={config.num_samples}"] = chunks.hit_entropy(few_distance, valid, exists)
 
     member = chunks.on_mode(distance, layout.tube) & exists[None]
-    share = chunks.mode_shares(member, exists)
+    share = chunks.mode_shares(member)
     between = chunks.between_modes(points[..., 1:, :], paths[:, 1:], distance, weights)
     off = ~jnp.any(member, axis=1)
     metrics["on_support"] = 100.0 * jnp.sum(share, axis=0)

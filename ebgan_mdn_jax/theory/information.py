@@ -84,8 +84,9 @@ def collapse_betas(modes: ArrayLike, weights: ArrayLike) -> tuple[float, float]:
     linear code along the first principal axis gains ``lambda m^2`` for ``beta m^2 / 2`` (as in probabilistic PCA, Lucas et al. 2019, arXiv
     1911.02469). The second is ``2 s^2`` with s^2 the least variance proxy with which the centred modes are sub-Gaussian: then
     ``|E[a|z] - E[a]|^2 <= 2 s^2 KL(p(a|z) || p(a))`` (Donsker & Varadhan), so D falls by at most ``2 s^2 I``; and rare posteriors reach
-    that, so it is the exact point for encoders and priors of any form. For two equal modes both are ``gap^2 / 2``. They can differ, and
-    then the rate jumps to 0 between them: for unequal weights, or three or more modes all equally far from each other.
+    that, so it is the exact point for encoders and priors of any form. For two equal modes both are ``gap^2 / 2``. They can differ: for
+    unequal weights, or three or more modes all equally far from each other. A Gaussian code's rate then jumps to 0 between them; the best
+    code's jumps at the second for equally far modes, and falls to 0 steadily for two unequal ones.
 
     s^2 is the highest of local searches from all modes' directions. Divide by the number of dimensions for mean squared error.
 

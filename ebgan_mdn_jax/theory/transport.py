@@ -80,7 +80,7 @@ def modes_along_path(length: ArrayLike, gap: ArrayLike, lipschitz: ArrayLike) ->
     """
     delta, length = _delta(gap, lipschitz), np.asarray(length, float)
     require(np.all(delta > 0) and np.all(length >= 0), "expected gap > 0 and length >= 0")
-    return np.floor(1 + length / delta)
+    return np.floor(1 + length / delta + 1e-9)  # a ratio of floats may fall short of the integer that it is
 
 
 def line_bridge_mass(num_modes: int, gap: float, lipschitz: float) -> float:
@@ -98,9 +98,8 @@ def line_bridge_mass(num_modes: int, gap: float, lipschitz: float) -> float:
     if delta == 0 or num_modes == 1:
         return 0.0
 
-    def left_over(
-        log_mass,
-    ):  # to the right of the last interval but one and its gap, less the last one: 0 where it just fits
+    def left_over(log_mass):
+        """Mass right of the last gap, less that of one mode: 0 where the row just fits."""
         mass = np.exp(log_mass)
         end = -special.ndtri((1 - mass) / 2) if num_modes % 2 else -delta / 2  # around 0 lies an interval, or a gap
         for _ in range(num_modes // 2 - 1):
