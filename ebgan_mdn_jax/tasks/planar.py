@@ -103,7 +103,8 @@ def evaluate(
     Of S = ``num_samples`` draws, as published: ``collision``; ``reach``, ending near the end of a mode; ``long_enough``, half as long as
     demonstrations; ``success``, both without a collision; ``mode_hits`` and ``hit_entropy`` of those that hit nothing (``valid_``: that
     succeed). Of ``num_draws`` draws, or S if that is more: ``on_support``, in the tube of a mode; ``bridge`` and ``astray``, the rest, by
-    `chunks.between_modes`; ``share_coverage``, modes with at least tau times their share; ``share_error``. ``heldout_nll`` in nats.
+    `chunks.between_modes`; ``share_coverage``, modes with at least tau times their share; ``share_error``. ``heldout_nll`` in nats. With one
+    mode for a context there is no entropy and no error of shares.
     """
     layout, obs = world.layout, jnp.asarray(world.inputs, float)
     paths, weights = (jnp.asarray(values, float) for values in (layout.paths, world.weights))
@@ -117,9 +118,10 @@ def evaluate(
     few, few_distance = jax.tree.map(lambda x: x[: config.num_samples], (points, distance))
     ends = chunks.outcomes(few, env.collides(few, obstacles), paths[:, -1], *leniency(world))
     metrics = {name: 100.0 * jnp.mean(values, axis=0) for name, values in ends._asdict().items()}
+    several = np.all(np.sum(world.weights > 0, axis=0) > 1)
     for prefix, valid in (("", ~ends.collision), ("valid_", ends.success)):
         metrics[f"{prefix}mode_hits@S={config.num_samples}"] = chunks.mode_hits(few_distance, valid, exists)
-        if np.all(np.sum(world.weights > 0, axis=0) > 1):
+        if several:
             metrics[f"{prefix}hit_entropy@S={config.num_samples}"] = chunks.hit_entropy(few_distance, valid, exists)
 
     member = chunks.on_mode(distance, layout.tube) & exists[None]
@@ -130,7 +132,8 @@ def evaluate(
     metrics["bridge"] = 100.0 * jnp.mean(off & between, axis=0)
     metrics["astray"] = 100.0 * jnp.mean(off & ~between, axis=0)
     metrics |= {f"share_coverage@tau={tau:g}": chunks.share_coverage(share, weights, tau) for tau in TAUS}
-    metrics["share_error"] = chunks.share_error(share, weights)
+    if several:
+        metrics["share_error"] = chunks.share_error(share, weights)
     metrics = {name: jnp.sum(values * jnp.asarray(world.occurrence, float)) for name, values in metrics.items()}
     return metrics if is_clipped(layout) else metrics | heldout_nll(policy, data)
 
