@@ -103,8 +103,8 @@ def evaluate(
     Of S = ``num_samples`` draws, as published: ``collision``; ``reach``, ending near the end of a mode; ``long_enough``, half as long as
     demonstrations; ``success``, both without a collision; ``mode_hits`` and ``hit_entropy`` of those that hit nothing (``valid_``: that
     succeed). Of ``num_draws`` draws, or S if that is more: ``on_support``, in the tube of a mode; ``bridge`` and ``astray``, the rest, by
-    `chunks.between_modes`; ``share_coverage``, modes with at least tau times their share; ``share_error``. ``heldout_nll`` in nats. With one
-    mode for a context there is no entropy and no error of shares.
+    `chunks.between_modes`; ``share_coverage``, modes with at least tau times their share; ``share_error``. ``heldout_nll`` in nats. Where
+    each context has one mode there is no entropy, and no error of shares.
     """
     layout, obs = world.layout, jnp.asarray(world.inputs, float)
     paths, weights = (jnp.asarray(values, float) for values in (layout.paths, world.weights))
