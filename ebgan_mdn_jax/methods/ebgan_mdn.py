@@ -74,6 +74,7 @@ class Config:
     act_by: energy_guided.Inference = "sample"
     num_candidates: int = 32
     candidates: generators.Candidates = "mixture"
+    rerank_temperature: float = 0.0
     reweight: bool = True
     reweight_clip: float = -1.0
     refine_steps: int = 0
@@ -84,6 +85,7 @@ class Config:
         "act_by",
         "num_candidates",
         "candidates",
+        "rerank_temperature",
         "reweight",
         "reweight_clip",
         "refine_steps",
@@ -97,6 +99,10 @@ class Config:
         require_at_least(1, self, "method", *counts)
         require_at_least(0, self, "method", "refine_steps")
         require(self.negatives_box > 0, f"method.negatives_box={self.negatives_box}: needs a positive factor")
+        require(
+            self.rerank_temperature >= 0,
+            f"method.rerank_temperature={self.rerank_temperature}: needs a temperature, or 0 for the lowest energy",
+        )
         require(self.refine_step_size > 0, f"method.refine_step_size={self.refine_step_size}: needs a positive size")
         require(
             self.refine_steps == 0 or {"rerank", "densest"} & {self.sample_by, self.act_by},

@@ -2,9 +2,11 @@
 
 As ``exp(-E)`` is the data's density p over that of the proposal r (`samplers.selection`), it is flat where the generator is good. Three
 ways of `Inference` choose one of ``num_candidates`` draws: "rerank" the one of lowest energy, "densest" the one of highest
-``exp(-E) r``, "resample" one by its importance weight ``exp(-E) r / q``. Candidates are draws of the whole mixture, among which the best
-is nearly always on the same mode, or of one component that was drawn by its weight (``candidates="component"``), so that all three keep
-the modes that the mixture found. ``refine_steps`` of gradient descent can follow on the first two.
+``exp(-E) r``, "resample" one by its importance weight ``exp(-E) r / q``. With a ``rerank_temperature`` t "rerank" draws one by
+``exp(-E / t)``: at 1 the importance weight wherever q makes up most of r, without the noise of its logarithm. Candidates are draws of the
+whole mixture, among which the best is nearly always on the same mode, or of one component that was drawn by its weight
+(``candidates="component"``), so that all three keep the modes that the mixture found. ``refine_steps`` of gradient descent can follow on
+"rerank" and "densest".
 
 ``reweight`` multiplies the weight of every component by ``w_k = exp(-E) r / q`` at its mean: still a mixture with a density, in which
 components that bridge two modes have lost their weight. As energies are too noisy to say how much two modes weigh, ratios are clipped:
@@ -89,7 +91,11 @@ def make(config: Any, box: Spec, generator: generators.Generator, energy: Callab
             log_weights = log_density(params, obs, candidates) - log_prob(params, obs, candidates)
             return selection.importance_resample(key_choice, candidates, log_weights)
         score = energy if how == "rerank" else lambda *of: -log_density(*of)
-        best = selection.lowest_energy(candidates, score(params, obs, candidates))
+        scores = score(params, obs, candidates)
+        if how == "rerank" and config.rerank_temperature > 0:
+            best = selection.importance_resample(key_choice, candidates, -scores / config.rerank_temperature)
+        else:
+            best = selection.lowest_energy(candidates, scores)
         slope = jax.grad(lambda action: jnp.sum(score(params, obs, action)))
         return jax.lax.fori_loop(
             0, config.refine_steps, lambda _, action: action - config.refine_step_size * slope(action), best
