@@ -73,6 +73,19 @@ def test_rerank_acts_by_the_lowest_energy():
     assert draws.shape == (7, 2, 1) and len(np.unique(draws)) == 14  # candidates are not shared
 
 
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_rerank_with_a_temperature_draws_by_the_energy(temperature):
+    """``E = a`` and candidates of N(0.2, 0.5^2): weighed by exp(-a / t) they follow N(0.2 - 0.25 / t, 0.5^2)."""
+    fields = {"sample_by": "rerank", "rerank_temperature": temperature}
+    method, params = one_gaussian(1.0, **fields)
+    draws = np.asarray(jax.jit(method.sample, static_argnums=3)(KEY, params, jnp.zeros((1, 1)), 3_000)).ravel()
+    distance = scipy.stats.kstest(draws, scipy.stats.norm(0.2 - 0.25 / temperature, 0.5).cdf).statistic
+    # A bias of order 1 / candidates is allowed for, on top of the DKW bound at one in a million.
+    assert distance < np.sqrt(np.log(2e6) / (2 * len(draws))) + 0.02
+    with pytest.raises(InputError, match="rerank_temperature=-1"):
+        ebgan_mdn.Config(rerank_temperature=-1.0)
+
+
 def test_densest_acts_by_the_density_that_the_energy_stands_for():
     """``E = 0``: the data's density is r = (4 u + q / 2) / 4.5, highest at q's mode."""
     method, params = one_gaussian(0.0, act_by="densest")
