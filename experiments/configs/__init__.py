@@ -134,7 +134,6 @@ BASELINES: dict[str, str | None] = {
     "ibc_chains": "ibc (langevin,sigma=1)",
     "ibc_penalty": "ibc (uniform)",
     **{f"ibc_particle_{dimensions}d": "explicit_bc" for dimensions in ibc_particle.DIMENSIONS},
-    "ibc_overfit": None,
     "ta_particle": "explicit_bc",
     "ibc_particle_published": "explicit_bc",
     "ablation_generated": "mdn",
