@@ -4,11 +4,12 @@ import json
 import math
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 from ebgan_mdn_jax.methods import METHODS, ibc
 from ebgan_mdn_jax.methods.base import step_decay
-from ebgan_mdn_jax.tasks import TASKS
+from ebgan_mdn_jax.tasks import TASKS, planar
 from ebgan_mdn_jax.types import Horizon, InputError
 from experiments import config as configs
 from experiments.configs import BASELINES, CONFIGS
@@ -202,6 +203,13 @@ def test_the_small_published_energy_has_the_parameters_of_ibcs_code():
     method = ibc.make(config.method, TASKS[run.task].spec, Horizon(1, 1))
     params = jax.eval_shape(method.init, jax.random.key(0)).params
     assert sum(leaf.size for leaf in jax.tree.leaves(params.energy)) == 136_705
+
+
+@pytest.mark.parametrize("task", planar.VARIANTS)
+def test_paper_presets_of_chunks_have_a_component_for_each_mode(task):
+    modes, _ = TASKS[task].modes(jnp.zeros((1, TASKS[task].spec.obs_dim)))
+    config = configs.make_config(task, "mdn", preset="paper")
+    assert config.method.generator.num_components == len(modes)
 
 
 def test_paper_presets_of_pushing_are_ibcs():
