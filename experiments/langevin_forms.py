@@ -69,15 +69,15 @@ def rows() -> list[dict]:
 
 def figure(table: Sequence[Mapping[str, str]]):
     """The deviation of 20,000 chains by their steps, and where theory has it end."""
-    lines = {}
+    lines, theories = {}, {}
     for noise in FORMS:
         of_form = [row for row in table if row["noise"] == noise and row["draws"] == _MANY]
         steps, ratio, theory = (
             np.array([float(row[key]) for row in of_form]) for key in ("steps", "std_over_target", "theory")
         )
         lines[noise] = plotting.Band(steps, ratio, ratio, ratio)
-        lines[f"{noise}, theory"] = plotting.Band(None, *[theory[:1]] * 3)
-    panel = plotting.Panel("first dimension", "steps", "deviation, of the target's", lines, log_x=True, ticks=True)
+        theories[noise] = plotting.Band(None, *[theory[:1]] * 3)
+    panel = plotting.Panel("first dimension", "steps", "deviation, of the target's", lines, True, True, theories)
     return plotting.bands_figure([panel])
 
 

@@ -160,7 +160,11 @@ def test_bands_have_ticks_at_their_points_and_levels_span_the_panel():
     level = plotting.Band(None, *np.array([[2.0], [1.5], [2.5]]))
     panels = [
         plotting.Panel("lines", "energy_weight", "kl", {"ebgan_mdn": swept, "mdn": level}, log_x=True, ticks=True),
-        plotting.Panel("lines", "step", "nll", {"ebgan_mdn": plotting.Band(x, nothing, nothing, nothing)}),
+        plotting.Panel(
+            *("lines", "step", "nll"),
+            {"ebgan_mdn": plotting.Band(x, nothing, nothing, nothing)},
+            theory={"ebgan_mdn": swept._replace(value=x)},
+        ),
         plotting.Panel("lines", "N", "s", {"mdn": swept._replace(x=x + 1, value=x + 0.1)}, log_x=True, ticks=True),
     ]
     figure = plotting.bands_figure(panels)
@@ -169,6 +173,8 @@ def test_bands_have_ticks_at_their_points_and_levels_span_the_panel():
     assert (weight.get_xscale(), curves.get_xscale(), count.get_xscale()) == ("symlog", "linear", "log")
     np.testing.assert_array_equal(weight.lines[0].get_ydata(), swept.value)
     np.testing.assert_array_equal(weight.lines[1].get_ydata(), [2, 2])
+    np.testing.assert_array_equal(curves.lines[1].get_ydata(), x)
+    assert (curves.lines[1].get_color(), curves.lines[1].get_linestyle()) == (curves.lines[0].get_color(), "--")
     assert weight.lines[0].get_color() == curves.lines[0].get_color() != count.lines[0].get_color()
     assert weight.lines[1].get_color() == count.lines[0].get_color()
     assert (weight.get_yscale(), count.get_yscale()) == ("linear", "log")  # 1 to 3, and 0.1 to 10.1

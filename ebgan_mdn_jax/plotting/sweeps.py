@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +25,8 @@ class Band(NamedTuple):
 class Panel(NamedTuple):
     """One panel: lines of `bands_figure`, or for `scatter_figure` points ``([P], [P])``, by label.
 
-    ``ticks``: the x axis has its ticks where the lines have points, and the points are marked.
+    ``ticks``: the x axis has its ticks where the lines have points, and the points are marked. ``theory``: what theory says of some lines,
+    by their labels, dashed in their colours.
     """
 
     title: str
@@ -33,11 +35,12 @@ class Panel(NamedTuple):
     lines: Mapping[str, Band | tuple[np.ndarray, np.ndarray]]
     log_x: bool = False
     ticks: bool = False
+    theory: Mapping[str, Band] = MappingProxyType({})
 
 
 @canvas.style()
 def bands_figure(panels: Sequence[Panel]):
-    """Lines with bands, one colour per label throughout; levels are dashed."""
+    """Lines with bands, one colour per label throughout; levels and theory are dashed."""
     figure, axes, colors = _layout(panels)
     for ax, panel in zip(axes, panels, strict=True):
         places = [line.x for line in panel.lines.values() if line.x is not None]
@@ -51,6 +54,9 @@ def bands_figure(panels: Sequence[Panel]):
             ax.fill_between(line.x, line.low, line.high, color=color, alpha=0.2, linewidth=0)
             marker = {"marker": "o", "markersize": 3.5} if panel.ticks else {}
             ax.plot(line.x, line.value, color=color, linewidth=1.4, **marker)
+        for label, line in panel.theory.items():
+            draw = ax.axhline(line.value[0]) if line.x is None else ax.plot(line.x, line.value)[0]
+            draw.set(color=colors[label], linewidth=1.2, linestyle="--")
         values = np.concatenate([line.value for line in panel.lines.values()])
         values = values[np.isfinite(values)]
         if values.size and values.min() > 0 and values.max() > 50 * values.min():
