@@ -57,7 +57,7 @@ def bands_figure(panels: Sequence[Panel]):
         for label, line in panel.theory.items():
             draw = ax.axhline(line.value[0]) if line.x is None else ax.plot(line.x, line.value)[0]
             draw.set(color=colors[label], linewidth=1.2, linestyle="--")
-        values = np.concatenate([line.value for line in panel.lines.values()])
+        values = np.concatenate([line.value for line in (*panel.lines.values(), *panel.theory.values())])
         values = values[np.isfinite(values)]
         if values.size and values.min() > 0 and values.max() > 50 * values.min():
             ax.set_yscale("log")
