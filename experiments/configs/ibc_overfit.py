@@ -25,7 +25,7 @@ RUNS = tuple(
     for task in ("particle_2d", "particle_16d")
     for method, variant, settings in (
         ("explicit_bc", "", ibc_particle.MSE),
-        ("ibc", "langevin", ibc_particle.SEARCHES["langevin"]),
+        ("ibc", "langevin", ibc_particle.SEARCHES["langevin,penalty"]),
         ("ibc", "derivative_free", ibc_particle.SEARCHES["derivative_free"]),
     )
 )

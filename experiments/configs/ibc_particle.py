@@ -4,10 +4,10 @@ Command:  python -m experiments.sweep --config=ibc_particle_2d, and the same of 
 Seeds:    3 (0 to 2), each judged in 100 episodes
 Settings: residual networks of one block of 2 x 256 as in the paper's code, without its dropout, batch 128, 5,000 steps, learning rates
           halved four times. IBC "langevin": 8 negatives that descend the energy in 10 steps from 1 to 0.001 (as long a way as the paper's
-          100 from 0.1), noise 0.1 in training and 0.01 at inference (Ta et al. 2022), gradient penalty in the maximum norm; 128 chains at
-          inference. "derivative_free": 64 uniform negatives, 1,024 candidates. "autoregressive": 8 uniform negatives, as each coordinate
-          has a network of its own, and 128 candidates. All act as they would be deployed: energies by their lowest. Nearest neighbour:
-          one, of all demonstrations.
+          100 from 0.1), noise 0.1 in training and 0.01 at inference (Ta et al. 2022); 128 chains at inference. With "penalty", in 2-D
+          alone, the paper's gradient penalty in the maximum norm. "derivative_free": 64 uniform negatives, 1,024 candidates.
+          "autoregressive": 8 uniform negatives, as each coordinate has a network of its own, and 128 candidates. All act as they would be
+          deployed: energies by their lowest. Nearest neighbour: one, of all demonstrations.
 Expected: with 100,000 steps, 2,048-wide networks and 2,000 demonstrations the paper has 95 % for IBC up to 16 dimensions and for MSE up
           to 8, nearest neighbours in one dimension only; small networks after 10,000 steps, by its code's comments: 96 and 5 % in 2-D.
           Nearest neighbours, measured with its code: 86, 7, 0 and 0 %.
@@ -38,17 +38,19 @@ CHAINS = (
 SEARCHES = {
     "derivative_free": (*_IBC, "method.num_negatives=64", "method.num_candidates=1024"),
     "autoregressive": (*_IBC, "method.autoregressive=True", "method.num_candidates=128"),
-    "langevin": (*_IBC, *CHAINS, "method.langevin_share=1", "method.gradient_penalty=inf"),
+    "langevin": (*_IBC, *CHAINS, "method.langevin_share=1"),
+    "langevin,penalty": (*_IBC, *CHAINS, "method.langevin_share=1", "method.gradient_penalty=inf"),
 }
 MEMORY = ("train.batch_size=1020", "train.steps=100", "method.capacity=102000", "method.num_neighbours=1")
 
 
 def _runs(dimensions: int) -> tuple[RunSpec, ...]:
     task = f"particle_{dimensions}d"
+    searches = {name: of for name, of in SEARCHES.items() if dimensions == 2 or "penalty" not in name}
     return (
         run_spec(task, "explicit_bc", _SEEDS, *_TRAIN, *MSE),
         run_spec(task, "nearest_neighbour", _SEEDS, *MEMORY),
-        *(run_spec(task, "ibc", _SEEDS, *_TRAIN, *settings, variant=search) for search, settings in SEARCHES.items()),
+        *(run_spec(task, "ibc", _SEEDS, *_TRAIN, *settings, variant=search) for search, settings in searches.items()),
     )
 
 
