@@ -71,7 +71,7 @@ def publish(name: str, directory: pathlib.Path) -> None:
 
 def drawings(name: str, folder: pathlib.Path) -> dict[str, bytes]:
     """The figures of the sweep ``name`` by file name, from the CSV files in ``folder``."""
-    return {f"{spec.name}.png": figures.draw(spec, folder) for spec in FIGURES.get(name, ())}
+    return {f"{spec.name}.png": figures.draw(spec, folder, RESULTS) for spec in FIGURES.get(name, ())}
 
 
 def write_drawings(name: str, drawn: dict[str, bytes]) -> None:

@@ -24,7 +24,7 @@ from ebgan_mdn_jax.types import Batch, Horizon, InputError
 from experiments import figures
 from experiments.config import make_config
 from experiments.configs import CONFIGS, FIGURES
-from experiments.configs.base import ArraysFigure, CurvesFigure, ScatterFigure, SweepFigure
+from experiments.configs.base import ArraysFigure, CurvesFigure, DimensionFigure, ScatterFigure, SweepFigure
 from experiments.summary import Run, load_runs, members_csv
 
 KL = {8: [0.3, 0.5, 0.1, 0.9], 32: [0.2, 0.2, 0.5, 0.7], 128: [0.1, math.nan, 0.3, 0.2]}
@@ -76,6 +76,23 @@ def test_hyperparameters_are_swept_too_and_the_others_tell_lines_apart(published
         np.testing.assert_allclose(line.value, [0.5, 1.0])
 
 
+def test_dimensions_are_of_the_tasks_of_several_sweeps(tmp_path):
+    for name, task, values in (("one", "particle_1d", (90, 100)), ("four", "particle_4d", (20, 40))):
+        lines = ["task,run,method,seed,hyper,metric,value"]
+        lines += [f"{task},{task}-ibc-langevin,ibc,{seed},,success,{value}" for seed, value in enumerate(values)]
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "members.csv").write_text("\n".join(lines) + "\n")
+    spec = DimensionFigure("dimensions", "success", ("one",))
+    assert figures.draw(spec, tmp_path / "four", tmp_path).startswith(b"\x89PNG")
+    members = [member for name in ("one", "four") for member in figures.read_members(tmp_path / name / "members.csv")]
+    (panel,) = figures.dimension_panels(spec, members)
+    assert list(panel.lines) == ["ibc (langevin)"]
+    np.testing.assert_array_equal(panel.lines["ibc (langevin)"].x, [1, 4])
+    np.testing.assert_allclose(panel.lines["ibc (langevin)"].value, [95, 30])
+    with pytest.raises(InputError, match="two.*publish that first"):
+        figures.draw(spec._replace(others=("one", "two")), tmp_path / "four", tmp_path)
+
+
 def test_seconds_and_scatters(published):
     members = figures.read_members(published / "members.csv")
     (panel,) = figures.sweep_panels(SweepFigure("s", "num_negatives", ("training/seconds",)), members)
@@ -112,9 +129,9 @@ def test_derived_metrics():
 
 def test_what_cannot_be_drawn_is_said(published):
     with pytest.raises(InputError, match="nothing to draw as figure n"):
-        figures.draw(SweepFigure("n", "num_negatives", ("success@0.1",)), published)
+        figures.draw(SweepFigure("n", "num_negatives", ("success@0.1",)), published, published)
     with pytest.raises(InputError, match=r"curves.csv does not exist: publish the sweep again"):
-        figures.draw(CurvesFigure("c", ("nll",)), published)
+        figures.draw(CurvesFigure("c", ("nll",)), published, published)
     members = [figures.Member("lines", "mdn", 0, {"negatives": "data"}, {"kl": 1.0})]
     with pytest.raises(InputError, match="negatives=data is no number"):
         figures.sweep_panels(SweepFigure("n", "negatives", ("kl",)), members)
@@ -233,7 +250,10 @@ def test_every_config_has_what_its_figures_show(name, tmp_path):
         (tmp_path / file).write_text(text)
     members = figures.read_members(tmp_path / "members.csv")
     for spec in specs:
-        assert len(figures.draw(spec, tmp_path)) <= (200_000 if isinstance(spec, ArraysFigure) else 60_000)
+        for other in spec.others if isinstance(spec, DimensionFigure) else ():
+            (tmp_path / other).mkdir()
+            (tmp_path / other / "members.csv").write_text((tmp_path / "members.csv").read_text())
+        assert len(figures.draw(spec, tmp_path, tmp_path)) <= (200_000 if isinstance(spec, ArraysFigure) else 60_000)
         if isinstance(spec, SweepFigure):
             panels = figures.sweep_panels(spec, members)
             assert {panel.y_label for panel in panels} == {figures.axis_label(metric) for metric in spec.metrics}

@@ -96,6 +96,7 @@ CONFIGS: dict[str, tuple[RunSpec, ...]] = {
 FIGURES: dict[str, tuple[FigureSpec, ...]] = {
     "paper_functions": paper_functions.FIGURES,
     "paper_two_link": paper_two_link.FIGURES,
+    "ibc_particle_8d": ibc_particle.FIGURES,
     "function_fits": function_fits.FIGURES,
     "function_sets": function_sets.FIGURES,
     "slopes": slopes.FIGURES,

@@ -58,7 +58,15 @@ class ArraysFigure(NamedTuple):
     runs: tuple[str, ...]
 
 
-FigureSpec = SweepFigure | CurvesFigure | ScatterFigure | ArraysFigure
+class DimensionFigure(NamedTuple):
+    """``metric`` over the action dimension of the task, of this sweep's and of the published ``others``: a line per method and variant."""
+
+    name: str
+    metric: str
+    others: tuple[str, ...]
+
+
+FigureSpec = SweepFigure | CurvesFigure | ScatterFigure | ArraysFigure | DimensionFigure
 
 
 def run_spec(
