@@ -37,6 +37,7 @@ def everything(points, modes, weights, valid):
         **ends._asdict(),
         "mode_hits": chunks.mode_hits(distance, valid, exists),
         "hit_entropy": chunks.hit_entropy(distance, valid, exists),
+        "corrected": chunks.hit_entropy(distance, valid, exists, corrected=True),
         "member": member,
         "share": share,
         "coverage": chunks.share_coverage(share, weights, 0.5),
@@ -50,7 +51,7 @@ def by_hand(points, modes, weights, valid):
     points, modes, weights, valid = (np.asarray(x, np.float64) for x in (points, modes, weights, valid))
     result = {name: np.zeros((N, B), bool) for name in ("collision", "reach", "long_enough", "success", "between")}
     result["member"] = np.zeros((N, K, B), bool)
-    result |= {name: np.zeros(B) for name in ("mode_hits", "hit_entropy", "coverage", "error")} | {
+    result |= {name: np.zeros(B) for name in ("mode_hits", "hit_entropy", "corrected", "coverage", "error")} | {
         "share": np.zeros((K, B))
     }
     for b in range(B):
@@ -79,10 +80,21 @@ def by_hand(points, modes, weights, valid):
         result["mode_hits"][b] = 100 * np.sum(hits[exists] > 0) / total
         p = hits[exists] / hits[exists].sum()
         result["hit_entropy"][b] = 100 * -np.sum(p[p > 0] * np.log(p[p > 0])) / np.log(total)
+        bias = 100 * (np.sum(hits[exists] > 0) - 1) / (2 * hits[exists].sum()) / np.log(total)
+        result["corrected"][b] = min(result["hit_entropy"][b] + bias, 100)
         result["share"][:, b] = share
         result["coverage"][b] = 100 * np.sum(share[exists] >= 0.5 * weights[exists, b]) / total
         result["error"][b] = 50 * np.abs(share / share.sum() - weights[:, b]).sum()
     return result
+
+
+def test_the_correction_takes_the_bias_off_entropy():
+    """Of 60 draws of 24 equal modes the plain estimate misses (24 - 1) / 120 nats or 6 %; corrected, and cut at 100, under 2 %."""
+    modes = jnp.arange(24.0)[:, None, None] * jnp.ones((1, 1, 2))
+    points = modes[jax.random.randint(jax.random.key(0), (60, 400), 0, 24)]
+    distance, of = chunks.distances(points, modes), (jnp.ones((60, 400), bool), jnp.ones((24, 400), bool))
+    plain, corrected = (100 - float(jnp.mean(chunks.hit_entropy(distance, *of, fix))) for fix in (False, True))
+    assert 5.5 < plain < 7.5 and 0 < corrected < 2
 
 
 def test_metrics_are_those_of_plain_loops():

@@ -4,6 +4,7 @@ Statistical tests fail falsely once in a million (5 standard errors, p-values ab
 """
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,15 @@ from ebgan_mdn_jax.tasks import planar
 from ebgan_mdn_jax.tasks.base import Conditional, Data
 from ebgan_mdn_jax.types import Batch, InputError
 
-SETTINGS = [("circle", None), ("sequential", None), ("radial", 8), ("radial", 16), ("corridor", 8), ("corridor", 16)]
+SETTINGS = [
+    ("circle", None),
+    ("sequential", None),
+    ("avoiding", None),
+    ("radial", 8),
+    ("radial", 16),
+    ("corridor", 8),
+    ("corridor", 16),
+]
 
 
 def world_of(task):
@@ -69,6 +78,21 @@ def test_forks_lead_to_four_ends():
     for path, side in zip(layout.paths, (0.25, 0.25, 0.75, 0.75), strict=True):
         np.testing.assert_allclose(path[path[:, 1] <= 0.4, 0], 0.5)
         np.testing.assert_allclose(path[(path[:, 1] >= 0.45) & (path[:, 1] <= 0.7), 0], side)
+
+
+def test_ways_past_three_rows_are_all_24():
+    """Told apart as D3IL does: by the side of each row's obstacles on which the path crosses it."""
+    layout = layout_of("avoiding", None)
+    middles = (layout.obstacles[:, :2] + layout.obstacles[:, 2:]) / 2
+    codes = set()
+    for path in layout.paths:
+        rows = (middles[:1], middles[1:3], middles[3:])
+        x = [np.interp(row[0, 1], path[:, 1], path[:, 0]) for row in rows]
+        codes.add(tuple(int(np.sum(row[:, 0] < at)) for row, at in zip(rows, x, strict=True)))
+    assert codes == set(itertools.product(range(2), range(3), range(4)))
+    np.testing.assert_allclose(np.diff(middles[:, 0])[[1, 3, 4]] * 0.7, 0.15)  # metres
+    np.testing.assert_allclose(np.diff(middles[[0, 1, 3], 1]) * 0.7, 0.18)
+    np.testing.assert_allclose(layout.paths[:, -1, 1], 0.95)
 
 
 def test_spokes_and_gaps():

@@ -1,14 +1,17 @@
 """A point in the unit square with several ways to go: layouts of paths and obstacles, and what a chunk of actions does there.
 
 The four layouts of Mazza et al. 2026, "Understanding Multimodal Failure in Action-Chunking Behavioral Cloning" (arXiv 2605.22493), after
-the authors' code (VersatIL): a circle above or below, two forks in a row, spokes from the centre, gaps in a wall. A path has H steps of
-equal length from the start, which all modes share.
+the authors' code (VersatIL): a circle above or below, two forks in a row, spokes from the centre, gaps in a wall. And "avoiding", a
+re-creation of the obstacles of D3IL's task of that name (Jia et al. 2024, arXiv 2402.14606) without its robot: rows of one, two and three
+of them leave 2, 3 and 4 gaps, 24 ways to the finish line. A path has H steps of equal length from the start, which all modes share.
 
 Differs from the authors' code: H actions are H steps, where there the last of 60 is always 0 and the circle stops a step short; the start
 has no noise; a step must not cross an obstacle, where there only points are checked, so a long step could leap a wall; the forks' obstacles
-stand where we put them.
+stand where we put them. From D3IL's: its 0.7 m are one edge here, cylinders are the squares around them, and ways lead through the
+middle of gaps.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
@@ -19,12 +22,14 @@ import numpy as np
 
 from ebgan_mdn_jax.types import Array, require
 
-Name = Literal["circle", "sequential", "radial", "corridor"]
+Name = Literal["circle", "sequential", "radial", "corridor", "avoiding"]
 Actions = Literal["position", "displacement"]
-_NOISE = {"circle": 0.008, "sequential": 0.012, "radial": 0.006, "corridor": 0.005}
-_FIXED = {"circle": 2, "sequential": 4}
+_NOISE = {"circle": 0.008, "sequential": 0.012, "radial": 0.006, "corridor": 0.005, "avoiding": 0.006}
+_FIXED = {"circle": 2, "sequential": 4, "avoiding": 24}
 RADIUS = 0.4  # of the spokes
 WALL = (0.48, 0.52)
+# Of D3IL's task, in m: start, rows' y, distance of neighbours in a row from its middle x, radii of the cylinders row by row, finish line.
+_START, _ROWS, _OFFSET, _CYLINDERS, _FINISH = (0.525, -0.28), (-0.1, 0.08, 0.26), 0.075, (0.03, 0.025, 0.025), 0.35
 SUPPORT = 0.999  # share of perfect chunks that lie in their mode's tube
 
 
@@ -58,7 +63,7 @@ def make_layout(
     """A layout by name.
 
     Args:
-      name: "circle" (2 modes), "sequential" (4: left-left, left-right, ...), "radial" or "corridor".
+      name: "circle" (2 modes), "sequential" (4: left-left, left-right, ...), "radial", "corridor" or "avoiding" (24, likewise).
       num_modes: K, before ``styles``; 8 by default where it may be chosen.
       chunk: H, steps from start to end.
       styles: ways to pass each gap of the corridor, sine waves of 1, 2, ... periods in y; there are ``num_modes * styles`` modes.
@@ -175,7 +180,28 @@ def _corridor(num_modes: int, chunk: int, styles: int) -> np.ndarray:
     return np.stack(paths)
 
 
-_PATHS = {"circle": _circle, "sequential": _sequential, "radial": _radial, "corridor": _corridor}
+def _avoiding(num_modes: int, chunk: int, styles: int) -> np.ndarray:
+    """Straight through the gap of each row, and straight from one to the next."""
+    gaps = [_row(row) for row in (1, 2, 3)]
+    beside = 0.045  # m before and after the middle of a row
+    ways = []
+    for way in itertools.product(*gaps):
+        passed = [(x, y + side) for x, y in zip(way, _ROWS, strict=True) for side in (-beside, beside)]
+        ways.append(_along(_from_metres([_START, *passed, (way[-1], _FINISH)]), chunk))
+    return np.stack(ways)
+
+
+def _row(row: int) -> np.ndarray:
+    """Where in x ``row + 1`` obstacles stand; those of the next row would stand in the gaps between and beside them."""
+    return 0.5 + _OFFSET * np.arange(-row, row + 1, 2)
+
+
+def _from_metres(points: Sequence[tuple[float, float]]) -> np.ndarray:
+    """Where D3IL's ``points [P, 2]`` are in the square."""
+    return (np.asarray(points) - (0.5, 0.035)) / 0.7 + 0.5
+
+
+_PATHS = {"circle": _circle, "sequential": _sequential, "radial": _radial, "corridor": _corridor, "avoiding": _avoiding}
 
 
 def _gap_height(num_modes: int) -> float:
@@ -190,6 +216,10 @@ def _obstacles(name: Name, num_modes: int, noise: float) -> np.ndarray:
         half = (RADIUS / 2 * np.sin(np.pi / num_modes) - 3 * noise) / np.sqrt(2)
         angles = 2 * np.pi * (np.arange(num_modes if half > 0 else 0) + 0.5) / num_modes
         centres, halves = 0.5 + RADIUS / 2 * np.stack([np.cos(angles), np.sin(angles)], axis=-1), (half, half)
+    elif name == "avoiding":
+        rows = [(x, y, r) for i, (y, r) in enumerate(zip(_ROWS, _CYLINDERS, strict=True)) for x in _row(i)]
+        centres = _from_metres([(x, y) for x, y, _ in rows])
+        halves = np.asarray([(r, r) for _, _, r in rows]) / 0.7
     elif name == "circle":
         centres, halves = np.array([(0.5, 0.3), (0.5, 0.7)]), (0.08, 0.05)
     else:

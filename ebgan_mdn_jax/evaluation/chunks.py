@@ -70,15 +70,20 @@ def mode_hits(distance: Distances, valid: Array, exists: Array) -> Array:
     return 100.0 * jnp.sum((count > 0) & exists, axis=0) / jnp.sum(exists, axis=0)
 
 
-def hit_entropy(distance: Distances, valid: Array, exists: Array) -> Array:
+def hit_entropy(distance: Distances, valid: Array, exists: Array, corrected: bool = False) -> Array:
     """Entropy of the shares of valid chunks that have each mode as their nearest, in % of that of equal shares; 0 if none is valid.
 
-    NaN where there is one mode.
+    With successes as valid chunks this is D3IL's behaviour entropy (Jia et al. 2024, arXiv 2402.14606, equation 1). Counts of n chunks on m
+    modes give too little, by about ``(m - 1) / 2n`` nats; ``corrected`` adds it, up to 100 % (Miller 1955). NaN where there is one mode.
     """
     count = _nearest_counts(distance, valid) * exists
-    share = count / jnp.maximum(jnp.sum(count, axis=0, keepdims=True), 1.0)
-    entropy = -jnp.sum(jax.scipy.special.xlogy(share, share), axis=0)
-    return 100.0 * entropy / jnp.log(jnp.sum(exists, axis=0))
+    total = jnp.maximum(jnp.sum(count, axis=0), 1.0)
+    share = count / total[None]
+    entropy, most = -jnp.sum(jax.scipy.special.xlogy(share, share), axis=0), jnp.log(jnp.sum(exists, axis=0))
+    if corrected:
+        met = jnp.maximum(jnp.sum(count > 0, axis=0), 1)
+        entropy = jnp.minimum(entropy + (met - 1) / (2 * total), most)
+    return 100.0 * entropy / most
 
 
 def on_mode(distance: Distances, radius: float) -> Array:

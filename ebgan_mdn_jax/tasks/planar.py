@@ -8,7 +8,7 @@ is a context also a one-hot vector that names the mode, or with probability ``fl
 as the context tells more.
 
 The exact conditional can be sampled. Its density is the mixture of K Gaussians before clipping and rejection: exact for the circle, up to
-the chance of a collision for spokes and corridor (a mode's true density is higher by one over the share that is accepted). At both ends
+the chance of a collision for spokes, corridor and obstacles (a mode's true density is higher by one over the share that is accepted). At both ends
 of "sequential" clipping leaves atoms, so that task has no density.
 """
 
@@ -102,9 +102,10 @@ def evaluate(
 
     Of S = ``num_samples`` draws, as published: ``collision``; ``reach``, ending near the end of a mode; ``long_enough``, half as long as
     demonstrations; ``success``, both without a collision; ``mode_hits`` and ``hit_entropy`` of those that hit nothing (``valid_``: that
-    succeed). Of ``num_draws`` draws, or S if that is more: ``on_support``, in the tube of a mode; ``bridge`` and ``astray``, the rest, by
-    `chunks.between_modes`; ``share_coverage``, modes with at least tau times their share; ``share_error``. ``heldout_nll`` in nats. Where
-    each context has one mode there is no entropy, and no error of shares.
+    succeed), and ``behaviour_entropy``, ``valid_hit_entropy`` without its bias. Of ``num_draws`` draws, or S if that is more:
+    ``on_support``, in the tube of a mode; ``bridge`` and ``astray``, the rest, by `chunks.between_modes`; ``share_coverage``, modes with at
+    least tau times their share; ``share_error``. ``heldout_nll`` in nats. Where each context has one mode there is no entropy, and no
+    error of shares.
     """
     layout, obs = world.layout, jnp.asarray(world.inputs, float)
     paths, weights = (jnp.asarray(values, float) for values in (layout.paths, world.weights))
@@ -123,6 +124,9 @@ def evaluate(
         metrics[f"{prefix}mode_hits@S={config.num_samples}"] = chunks.mode_hits(few_distance, valid, exists)
         if several:
             metrics[f"{prefix}hit_entropy@S={config.num_samples}"] = chunks.hit_entropy(few_distance, valid, exists)
+    if several:
+        entropy = chunks.hit_entropy(few_distance, ends.success, exists, corrected=True)
+        metrics[f"behaviour_entropy@S={config.num_samples}"] = entropy
 
     member = chunks.on_mode(distance, layout.tube) & exists[None]
     share = chunks.mode_shares(member)
@@ -247,6 +251,7 @@ VARIANTS: dict[str, Task] = {
     "planar_circle": make("circle"),
     "planar_circle_context": make("circle", flip=0.0),
     "planar_sequential": make("sequential"),
+    "planar_avoiding": make("avoiding"),
     **{f"radial_{k}": make("radial", k) for k in (8, 16, 32)},
     **{f"corridor_{k}": make("corridor", k) for k in (8, 16)},
 }
