@@ -8,8 +8,8 @@ is a context also a one-hot vector that names the mode, or with probability ``fl
 as the context tells more.
 
 The exact conditional can be sampled. Its density is the mixture of K Gaussians before clipping and rejection: exact for the circle, up to
-the chance of a collision for spokes, corridor and obstacles (a mode's true density is higher by one over the share that is accepted). At both ends
-of "sequential" clipping leaves atoms, so that task has no density.
+the chance of a collision for the others (a mode's true density is higher by one over the share that is accepted). At both ends of
+"sequential" clipping leaves atoms, so that task has no density.
 """
 
 import functools
