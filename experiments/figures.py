@@ -7,6 +7,7 @@ import csv
 import io
 import math
 import pathlib
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from ebgan_mdn_jax import plotting
 from ebgan_mdn_jax.evaluation import statistics
 from ebgan_mdn_jax.tasks import TASKS
 from ebgan_mdn_jax.types import InputError, require
-from experiments.configs.base import ArraysFigure, CurvesFigure, DimensionFigure, FigureSpec, ScatterFigure, SweepFigure
+from experiments.configs.base import ArraysFigure, CurvesFigure, FigureSpec, ScatterFigure, SweepFigure, TaskFigure
 from experiments.report import axes_of, load_arrays, load_curves
 from experiments.summary import MEMBER_COLUMNS, Run, folds, group, label, run_variant
 from experiments.tables import kind
@@ -198,12 +199,12 @@ def draw(spec: FigureSpec, folder: pathlib.Path, results: pathlib.Path) -> bytes
         return plotting.png(arrays_figure(spec, folder / "arrays.csv"), _DPI, palette=True)
     if isinstance(spec, CurvesFigure):
         panels, render = curve_panels(spec, folder / "curves.csv"), plotting.bands_figure
-    elif isinstance(spec, DimensionFigure):
+    elif isinstance(spec, TaskFigure):
         paths = [results / name / "members.csv" for name in spec.others]
         missing = [path for path in paths if not path.is_file()]
         require(not missing, f"figure {spec.name} needs {', '.join(map(str, missing))}: publish that first")
         members = [member for path in (*paths, folder / "members.csv") for member in read_members(path)]
-        panels, render = dimension_panels(spec, members), plotting.bands_figure
+        panels, render = task_panels(spec, members), plotting.bands_figure
     elif isinstance(spec, SweepFigure):
         panels, render = sweep_panels(spec, read_members(folder / "members.csv")), plotting.bands_figure
     else:
@@ -238,16 +239,21 @@ def sweep_panels(spec: SweepFigure, members: Sequence[Member]) -> list[plotting.
     return panels
 
 
-def dimension_panels(spec: DimensionFigure, members: Sequence[Member]) -> list[plotting.Panel]:
-    """Means and intervals over seeds at each action dimension."""
-    lines: dict[str, dict] = {}
-    for member in members:
-        value = value_of(member, spec.metric)
-        if value is not None:
-            of_line = lines.setdefault(_line_label(member.method, member.settings), {})
-            of_line.setdefault(TASKS[member.task].spec.action_dim, []).append((member.seed, value))
-    bands = {name: _band(members[0].task, places) for name, places in lines.items()}
-    return [plotting.Panel("", "action dimensions", axis_label(spec.metric), bands, True, True)] if bands else []
+def task_panels(spec: TaskFigure, members: Sequence[Member]) -> list[plotting.Panel]:
+    """Means and intervals over seeds at the number of each task."""
+    panels = []
+    for metric in spec.metrics:
+        lines: dict[str, dict] = {}
+        for member in members:
+            value = value_of(member, metric)
+            if value is not None:
+                number = int(re.search(r"\d+", member.task)[0])
+                of_line = lines.setdefault(_line_label(member.method, member.settings), {})
+                of_line.setdefault(number, []).append((member.seed, value))
+        bands = {name: _band(members[0].task, places) for name, places in lines.items()}
+        if bands:
+            panels.append(plotting.Panel("", spec.x, axis_label(metric), bands, spec.log, ticks=True))
+    return panels
 
 
 def curve_panels(spec: CurvesFigure, path: pathlib.Path) -> list[plotting.Panel]:

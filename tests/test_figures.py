@@ -24,7 +24,7 @@ from ebgan_mdn_jax.types import Batch, Horizon, InputError
 from experiments import figures
 from experiments.config import make_config
 from experiments.configs import CONFIGS, FIGURES
-from experiments.configs.base import ArraysFigure, CurvesFigure, DimensionFigure, ScatterFigure, SweepFigure
+from experiments.configs.base import ArraysFigure, CurvesFigure, ScatterFigure, SweepFigure, TaskFigure
 from experiments.summary import Run, load_runs, members_csv
 
 KL = {8: [0.3, 0.5, 0.1, 0.9], 32: [0.2, 0.2, 0.5, 0.7], 128: [0.1, math.nan, 0.3, 0.2]}
@@ -76,16 +76,16 @@ def test_hyperparameters_are_swept_too_and_the_others_tell_lines_apart(published
         np.testing.assert_allclose(line.value, [0.5, 1.0])
 
 
-def test_dimensions_are_of_the_tasks_of_several_sweeps(tmp_path):
+def test_places_are_numbers_of_the_tasks_of_several_sweeps(tmp_path):
     for name, task, values in (("one", "particle_1d", (90, 100)), ("four", "particle_4d", (20, 40))):
         lines = ["task,run,method,seed,hyper,metric,value"]
         lines += [f"{task},{task}-ibc-langevin,ibc,{seed},,success,{value}" for seed, value in enumerate(values)]
         (tmp_path / name).mkdir()
         (tmp_path / name / "members.csv").write_text("\n".join(lines) + "\n")
-    spec = DimensionFigure("dimensions", "success", ("one",))
+    spec = TaskFigure("dimensions", "dimensions", ("success",), ("one",))
     assert figures.draw(spec, tmp_path / "four", tmp_path).startswith(b"\x89PNG")
     members = [member for name in ("one", "four") for member in figures.read_members(tmp_path / name / "members.csv")]
-    (panel,) = figures.dimension_panels(spec, members)
+    (panel,) = figures.task_panels(spec, members)
     assert list(panel.lines) == ["ibc (langevin)"]
     np.testing.assert_array_equal(panel.lines["ibc (langevin)"].x, [1, 4])
     np.testing.assert_allclose(panel.lines["ibc (langevin)"].value, [95, 30])
@@ -250,7 +250,7 @@ def test_every_config_has_what_its_figures_show(name, tmp_path):
         (tmp_path / file).write_text(text)
     members = figures.read_members(tmp_path / "members.csv")
     for spec in specs:
-        for other in spec.others if isinstance(spec, DimensionFigure) else ():
+        for other in spec.others if isinstance(spec, TaskFigure) else ():
             (tmp_path / other).mkdir()
             (tmp_path / other / "members.csv").write_text((tmp_path / "members.csv").read_text())
         assert len(figures.draw(spec, tmp_path, tmp_path)) <= (200_000 if isinstance(spec, ArraysFigure) else 60_000)

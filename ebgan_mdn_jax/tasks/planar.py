@@ -250,6 +250,7 @@ def _apportion(num: int, weights: np.ndarray) -> np.ndarray:
 VARIANTS: dict[str, Task] = {
     "planar_circle": make("circle"),
     "planar_circle_context": make("circle", flip=0.0),
+    **{f"planar_fading_{percent}": make("circle", chunk=16, flip=percent / 100) for percent in (0, 10, 25, 50)},
     "planar_sequential": make("sequential"),
     "planar_avoiding": make("avoiding"),
     **{f"radial_{k}": make("radial", k) for k in (8, 16, 32)},

@@ -58,15 +58,20 @@ class ArraysFigure(NamedTuple):
     runs: tuple[str, ...]
 
 
-class DimensionFigure(NamedTuple):
-    """``metric`` over the action dimension of the task, of this sweep's and of the published ``others``: a line per method and variant."""
+class TaskFigure(NamedTuple):
+    """``metrics`` over the first number in the task's name, which is ``x``: a panel per metric, a line per method and variant.
+
+    Of all tasks of this sweep, and of the published sweeps ``others``.
+    """
 
     name: str
-    metric: str
-    others: tuple[str, ...]
+    x: str
+    metrics: tuple[str, ...]
+    others: tuple[str, ...] = ()
+    log: bool = False
 
 
-FigureSpec = SweepFigure | CurvesFigure | ScatterFigure | ArraysFigure | DimensionFigure
+FigureSpec = SweepFigure | CurvesFigure | ScatterFigure | ArraysFigure | TaskFigure
 
 
 def run_spec(

@@ -14,7 +14,7 @@ Expected: with 100,000 steps, 2,048-wide networks and 2,000 demonstrations the p
 Run time: about 80 minutes in 2-D on one CPU core of two, the other more than busy.
 """
 
-from experiments.configs.base import DimensionFigure, RunSpec, run_spec
+from experiments.configs.base import RunSpec, TaskFigure, run_spec
 
 _SEEDS = 3
 _TRAIN = ("train.batch_size=128", "train.steps=5000")
@@ -55,6 +55,7 @@ def _runs(dimensions: int) -> tuple[RunSpec, ...]:
 
 
 DIMENSIONS = {dimensions: _runs(dimensions) for dimensions in (1, 2, 4, 8)}
+# Of the last one, 8d.
 FIGURES = (
-    DimensionFigure("dimensions", "success", ("ibc_particle_1d", "ibc_particle_2d", "ibc_particle_4d")),
-)  # of 8d
+    TaskFigure("dimensions", "dimensions", ("success",), tuple(f"ibc_particle_{dim}d" for dim in (1, 2, 4)), log=True),
+)

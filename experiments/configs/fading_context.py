@@ -1,0 +1,40 @@
+"""A context that tells the mode less and less: must a policy that can be multimodal lose where it need not be? (Mazza et al. 2026, E5.)
+
+Command:  python -m experiments.sweep --config=fading_context
+Seeds:    8 (0 to 7)
+Settings: two ways round a circle in chunks of 16 positions; the context names the right one, but with a probability of 0, 10, 25 or 50 %
+          the other. Networks of 2 x 128 and 2,000 steps; mixtures of 4 components, 32 negatives, 5 discriminator steps.
+Expected: no published number. Without ambiguity none should lose to regression; with it, regression leaves both ways.
+Run time: to be measured.
+"""
+
+from experiments.configs.base import TaskFigure, run_spec
+
+_MIXTURE = ("method.generator.num_components=4", "method.generator.hidden=(128,128)")
+_METHODS = {
+    "explicit_bc": ("method.hidden=(128,128)",),
+    "nearest_neighbour": (),
+    "mdn": _MIXTURE,
+    "ebgan_mdn": (*_MIXTURE, "method.num_negatives=32", "method.energy_hidden=(128,128)"),
+    "cvae": ("method.encoder_hidden=(128,128)", "method.decoder_hidden=(128,128)"),
+    "cgan": (
+        "method.generator_hidden=(128,128)",
+        "method.discriminator_hidden=(128,128)",
+        "method.discriminator_steps=5",
+    ),
+    "ibc": ("method.energy_hidden=(128,128)", "method.num_negatives=32"),
+}
+
+RUNS = tuple(
+    run_spec(
+        f"planar_fading_{percent}",
+        method,
+        8,
+        *(() if method == "nearest_neighbour" else ("train.steps=2000",)),
+        *settings,
+    )
+    for percent in (0, 10, 25, 50)
+    for method, settings in _METHODS.items()
+)
+
+FIGURES = (TaskFigure("fading", "context that is wrong, %", ("on_support", "share_error", "success")),)
