@@ -33,6 +33,7 @@ METRICS = {
     "valid_mode_hits": (1, "% of modes that are the nearest one to some successful ones of S rollouts"),
     "valid_hit_entropy": (1, "entropy of the nearest modes of successful ones of S rollouts, in % of equal shares'"),
     "behaviour_entropy": (1, "valid_hit_entropy without the bias of few rollouts"),
+    "mode_switches": (-1, "% of successive chunks that end nearest to different modes, where the ways have parted"),
     "fail": (-1, "% of rollouts that leave the arena"),
     "route_share_error": (
         -1,
