@@ -13,10 +13,11 @@ import jax
 from absl import app, flags, logging
 
 from ebgan_mdn_jax import data
+from ebgan_mdn_jax.data import episodes
 from ebgan_mdn_jax.methods import METHODS
 from ebgan_mdn_jax.tasks import TASKS
 from ebgan_mdn_jax.training.devices import Parallel
-from ebgan_mdn_jax.types import InputError
+from ebgan_mdn_jax.types import InputError, require
 from experiments import processes
 from experiments.configs import CONFIGS
 from experiments.preemption import Preempted, raise_at_sigterm
@@ -26,6 +27,9 @@ from experiments.presets import Preset
 _NO_WRITING = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 
 TASK = flags.DEFINE_enum("task", "hyperbola", list(TASKS), "Where demonstrations come from.")
+DATA = flags.DEFINE_string(
+    "data", None, "In place of a task: your own demonstrations, an .npz of obs, action and episode_ends."
+)
 METHOD = flags.DEFINE_enum("method", "ebgan_mdn", list(METHODS), "What to train.")
 PRESET = flags.DEFINE_enum(
     "preset",
@@ -110,7 +114,24 @@ TRAINING = (
     SET,
     *PROCESSES,
 )
-_ALL = (TASK, METHOD, CONFIG, GRID, WORKDIR, DATA_DIR, DRY_RUN, BASELINE, RECOMPUTE, EXECUTOR, SLURM, *TRAINING)
+_ALL = (TASK, DATA, METHOD, CONFIG, GRID, WORKDIR, DATA_DIR, DRY_RUN, BASELINE, RECOMPUTE, EXECUTOR, SLURM, *TRAINING)
+
+
+def task() -> str:
+    """A task's name, or the path of the user's own demonstrations.
+
+    Raises:
+      InputError: if flags ask for both, or the file is of another kind.
+    """
+    if DATA.value is None:
+        return TASK.value
+    require(not TASK.present, f"--task has no meaning beside --data={DATA.value}")
+    require(not DATA_DIR.present, f"--data_dir has no meaning beside --data={DATA.value}")
+    require(
+        DATA.value.endswith(episodes.SUFFIX),
+        f"--data={DATA.value}: expected an {episodes.SUFFIX} of obs, action and episode_ends",
+    )
+    return DATA.value
 
 
 def overrides() -> list[str]:
