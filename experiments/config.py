@@ -14,7 +14,7 @@ from ebgan_mdn_jax.methods import METHODS
 from ebgan_mdn_jax.tasks import TASKS, find
 from ebgan_mdn_jax.tasks.base import EvaluationConfig
 from ebgan_mdn_jax.training.devices import Parallel
-from ebgan_mdn_jax.types import InputError, require, require_choices, resolve_path
+from ebgan_mdn_jax.types import InputError, from_fields, require, require_choices, resolve_path
 from experiments import presets
 
 
@@ -198,7 +198,7 @@ def from_json(data: dict[str, Any], source: str) -> ExperimentConfig:
         module = METHODS[data["method_name"]]
         data_class = DataConfig if data["task_name"] in TASKS else EpisodesConfig
         classes = {"train": TrainConfig, "data": data_class, "method": module.Config, "evaluation": EvaluationConfig}
-        sections = {name: _build(cls, data[name]) for name, cls in classes.items()}
+        sections = {name: from_fields(cls, data[name]) for name, cls in classes.items()}
         hyper = {name: tuple(map(float, data["hyper"][name])) for name in module.Hyper._fields}
         plain = {name: data[name] for name in ("task_name", "method_name", "num_seeds", "first_seed")}
         return ExperimentConfig(**plain, **sections, hyper=hyper)
@@ -303,18 +303,3 @@ def _parse_hyper(path: str, text: str) -> tuple[float, ...]:
     require(all(value >= 0 for value in values), f"--set={path}={text}: expected numbers of 0 or more")
     require(len(set(values)) == len(values), f"--set={path}={text}: a value occurs twice; give each once")
     return values
-
-
-def _build(cls: type, data: dict[str, Any]) -> Any:
-    """A dataclass from JSON data with exactly its fields; lists become tuples."""
-    hints = typing.get_type_hints(cls)
-    unknown = set(data) - set(hints)
-    if unknown:
-        raise ValueError(f"unknown field {sorted(unknown)[0]}")
-    values = {}
-    for name, hint in hints.items():
-        value = data[name]
-        if dataclasses.is_dataclass(hint):
-            value = _build(hint, value)
-        values[name] = tuple(value) if isinstance(value, list) else value
-    return cls(**values)

@@ -86,6 +86,8 @@ BASELINE = flags.DEFINE_string(
 RECOMPUTE = flags.DEFINE_boolean(
     "recompute", False, "Work out the published table.csv anew from members.csv; without --config all of them."
 )
+OUTPUT = flags.DEFINE_string("output", "policy.bin", "File to write.")
+MEMBER = flags.DEFINE_string("member", "0", "Index of the member, seeds fastest; or best: by the held-out rows.")
 EXECUTOR = flags.DEFINE_enum("executor", "slurm", ["slurm", "local"], "Where jobs run.")
 SLURM = flags.DEFINE_multi_string(
     "slurm",
@@ -114,7 +116,23 @@ TRAINING = (
     SET,
     *PROCESSES,
 )
-_ALL = (TASK, DATA, METHOD, CONFIG, GRID, WORKDIR, DATA_DIR, DRY_RUN, BASELINE, RECOMPUTE, EXECUTOR, SLURM, *TRAINING)
+_ALL = (
+    TASK,
+    DATA,
+    METHOD,
+    CONFIG,
+    GRID,
+    WORKDIR,
+    DATA_DIR,
+    DRY_RUN,
+    BASELINE,
+    RECOMPUTE,
+    OUTPUT,
+    MEMBER,
+    EXECUTOR,
+    SLURM,
+    *TRAINING,
+)
 
 
 def task() -> str:
