@@ -5,6 +5,7 @@ What is written is what `jax.export.deserialize` reads, so that JAX and flatbuff
     policy = jax.export.deserialize(open("policy.bin", "rb").read())
     action = policy.call(np.asarray([0, 7], np.uint32), obs)  # obs [B, Do] float32 -> [B, Da], in data units
 
+Actions are the checkpoint's up to rounding, which can tip what a search chooses (`ibc`, whose rows are then searched one after another).
 The first argument is `jax.random.key_data` of a key; ``[0, 7]`` is that of ``jax.random.key(7)``.
 """
 

@@ -108,6 +108,7 @@ def restore(directory: str | os.PathLike, member: int | str = 0) -> Trained:
             config, source = _read(directory / "config.json"), str(directory / "config.json")
         try:
             method, spec, seeds = _rebuild(config, item)
+            failed = {failure["member"]: failure["step"] for failure in item["failures"]}
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
                 f"{source} is not one of this library ({type(error).__name__}: {error}); use the version that wrote it"
@@ -120,7 +121,6 @@ def restore(directory: str | os.PathLike, member: int | str = 0) -> Trained:
         isinstance(index, int | np.integer) and 0 <= index < len(seeds),
         f"member={member!r}: {directory} has members 0 to {len(seeds) - 1}; give one of them or 'best'",
     )
-    failed = {failure["member"]: failure["step"] for failure in item["failures"]}
     require(index not in failed, f"member={index} became non-finite at step {failed.get(index)}: take another one")
     params = jax.tree.map(lambda leaf: leaf[index], params)
     return Trained(method, params, spec, config["method_name"], int(seeds[index]))
