@@ -133,7 +133,8 @@ def test_own_demonstrations_take_three_commands(tmp_path):
     lengths = np.asarray([9, 12, 10, 11, 8])
     names = {"np": np, "lengths": lengths, "obs": np.random.default_rng(0).uniform(-1, 1, (50, 3))}
     names["action"] = names["obs"][:, :1] ** 2
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = os.environ | {"PYTHONPATH": path}
     with contextlib.chdir(tmp_path):
         exec(save, names)
     assert len(commands.splitlines()) == 3
