@@ -14,6 +14,7 @@ from ebgan_mdn_jax import plotting
 from ebgan_mdn_jax.evaluation import divergences, statistics
 from ebgan_mdn_jax.methods.base import Method
 from ebgan_mdn_jax.normalization import Normalization
+from ebgan_mdn_jax.tasks import find
 from ebgan_mdn_jax.tasks.base import Conditional, Data
 from ebgan_mdn_jax.training import checkpoint
 from ebgan_mdn_jax.training.devices import Layout, fetch, make_layout, place
@@ -31,6 +32,7 @@ from experiments.config import (
 )
 from experiments.program import Run, abstract_states, build
 from experiments.summary import folds
+from experiments.tables import direction, kind
 from experiments.workdir import Workdir, read_json, strict, write_arrays, write_json
 
 # Seeds of the draws in evaluation and figures: fixed, so that evaluating again gives the same numbers.
@@ -148,6 +150,7 @@ def _results(
         "training": training,
         "failures": failures,
         "ceiling": ceiling,
+        "validation": _validation(run.config.task_name, metrics),
         "statistics": [
             {
                 "hyper": dict(zip(varied, key, strict=True)),
@@ -158,6 +161,16 @@ def _results(
             for key, indices in groups.items()
         ],
     }
+
+
+def _validation(task_name: str, metrics: dict[str, np.ndarray]) -> dict[str, Any] | None:
+    """The best member by the task's primary metric; None where the method has no such metric or no member a finite value."""
+    primary = find(task_name).primary
+    name = next((metric for metric in metrics if primary in (metric, kind(metric))), None)
+    if name is None or not np.any(np.isfinite(metrics[name])):
+        return None
+    values = direction(name) * metrics[name]
+    return {"metric": name, "member": int(np.argmax(np.where(np.isfinite(values), values, -np.inf)))}
 
 
 def _conditional(method: Method, params: PyTree) -> Conditional:

@@ -39,11 +39,12 @@ def preset(name: Preset, task: str, method: str) -> tuple[str, ...]:
     """
     require(name in get_args(Preset), f"unknown preset {name!r}: expected one of {', '.join(get_args(Preset))}")
     if method == "nearest_neighbour":
-        return _nearest_neighbour(task)
+        return _nearest_neighbour(task) if task in TASKS else ()
     if name == "default":
         return ()
     if name == "small":
         return _small(method)
+    require(task in TASKS, f"--preset=paper: no paper has settings for {task}; take another preset")
     return _PAPER[method](task)
 
 

@@ -81,6 +81,8 @@ METRICS = {
     "kl": (-1, "KL(exact conditional || policy), nats"),
     "downhill": (1, "% of actions off the modes where the energy falls towards the nearest mode"),
     "heldout_nll": (-1, "negative log-likelihood of held-out demonstrations, nats per row"),
+    "energy_score": (-1, "energy score of draws at held-out rows, half extents of the action box"),
+    "marginal_w1": (-1, "Wasserstein-1 distance of all draws to all held-out actions, half extents of the action box"),
     "short_share_error": (-1, "mean absolute error of the shares of short eruptions, percentage points"),
     "short_share": (0, "% of eruptions under 3 minutes, by minutes waited"),
 }

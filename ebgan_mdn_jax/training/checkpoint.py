@@ -25,7 +25,7 @@ def open_manager(directory: pathlib.Path, read_only: bool = False) -> Iterator[o
     """
     if read_only:
         require(directory.is_dir(), f"no checkpoint in {directory}: train first")
-        options = ocp.CheckpointManagerOptions(read_only=True)
+        options = ocp.CheckpointManagerOptions(read_only=True, save_interval_steps=0, create=False)
     else:
         options = ocp.CheckpointManagerOptions(max_to_keep=_KEPT, cleanup_tmp_directories=True)
     handlers = {

@@ -1,5 +1,6 @@
 """What a sweep is made of, and the figures that its published results are drawn as."""
 
+import pathlib
 from typing import Literal, NamedTuple
 
 from experiments.presets import Preset, preset
@@ -79,7 +80,7 @@ def run_spec(
     task: str, method: str, num_seeds: int, *overrides: str, variant: str = "", preset: Preset = "default"
 ) -> RunSpec:
     """A run named ``task-method`` or ``task-method-variant``; ``overrides`` come after the preset's."""
-    name = f"{task}-{method}-{variant}" if variant else f"{task}-{method}"
+    name = f"{pathlib.PurePath(task).name}-{method}" + (f"-{variant}" if variant else "")
     return RunSpec(name, task, method, num_seeds, overrides, preset)
 
 
