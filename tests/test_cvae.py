@@ -75,7 +75,7 @@ def test_linear_optimum_and_posterior_collapse(data, beta):
     assert info.kl == pytest.approx(max(0.0, 0.5 * np.log(NOISE**2 / u)), abs=0.02)
     if beta == 1.0:
         assert info.loss == pytest.approx(scipy.stats.norm(0, NOISE).entropy(), abs=0.01)
-    assert info.loss == pytest.approx(info.nll + beta * info.kl, rel=1e-5)
+    assert info.loss == pytest.approx(info.reconstruction + beta * info.kl, rel=1e-5)
     assert info.scale == pytest.approx(SCALE)
 
 
@@ -125,7 +125,7 @@ def test_every_step_draws_its_own_noise():
     method = cvae.make(cvae.Config(), SPEC, Horizon(10, 1), optax.identity())
     state = method.init(jax.random.key(0))
     batch = Batch(jnp.zeros((4, 1)), jnp.zeros((4, 1)))
-    step = jax.jit(lambda state: method.step(state, batch, method.hyper)[1].nll)
+    step = jax.jit(lambda state: method.step(state, batch, method.hyper)[1].reconstruction)
     assert step(state) == step(state)
     assert step(state) != step(state._replace(step=state.step + 1))
 

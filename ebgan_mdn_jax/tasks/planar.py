@@ -22,9 +22,9 @@ import scipy.stats
 
 from ebgan_mdn_jax import mixture as mixtures
 from ebgan_mdn_jax.envs import planar as env
-from ebgan_mdn_jax.evaluation import chunks
+from ebgan_mdn_jax.evaluation import chunks, latents
 from ebgan_mdn_jax.tasks.base import Conditional, Data, EvaluationConfig, Task, heldout_nll
-from ebgan_mdn_jax.types import Array, Batch, PRNGKey, Spec, require
+from ebgan_mdn_jax.types import Array, Batch, Latents, PRNGKey, Spec, require
 
 MOST_TRIES = 50
 TAUS = (0.5, 0.1)
@@ -139,7 +139,41 @@ def evaluate(
     if several:
         metrics["share_error"] = chunks.share_error(share, weights)
     metrics = {name: jnp.sum(values * jnp.asarray(world.occurrence, float)) for name, values in metrics.items()}
+    if policy.latents is not None:
+        metrics |= latent_metrics(jax.random.fold_in(key, 1), policy.latents, data.train, points, world)
     return metrics if is_clipped(layout) else metrics | heldout_nll(policy, data)
+
+
+def latent_metrics(key: PRNGKey, codes: Latents, batch: Batch, points: Array, world: World) -> dict[str, Array]:
+    """Of a policy's codes of its demonstrations: what `latents.measure` has, in half extents of the action box, and three more, in %.
+
+    ``decoding_error``: of what posterior draws decode to, how much is nearest to another mode than the demonstration is;
+    ``reconstructed``: how much is in the tube of the demonstration's mode. ``draw_variance``: the variance of the policy's own draws,
+    ``points [N, C, H + 1, 2]`` in the C contexts, relative to that of demonstrations.
+    """
+    layout, paths = world.layout, jnp.asarray(world.layout.paths, float)
+    group = jnp.argmax(batch.obs[:, 2:], axis=1) if batch.obs.shape[1] > 2 else jnp.zeros(batch.obs.shape[0], int)
+    low, high = jnp.asarray(_box(world), float)
+    metrics, decoded = latents.measure(key, codes, batch, group, len(world.inputs), (high - low) / 2)
+
+    def distances(action):
+        return chunks.distances(env.positions(paths[0, 0], action, world.actions)[..., 1:, :], paths[:, 1:])
+
+    mode = jnp.argmin(distances(batch.action[None]).mean, axis=1)  # [1, B]
+    distance = distances(decoded)
+    of_own = jnp.arange(paths.shape[0])[:, None] == mode  # [K, B]
+    metrics["decoding_error"] = 100.0 * jnp.mean(
+        jnp.argmin(distance.mean, axis=1) != jnp.broadcast_to(mode, decoded.shape[:2])
+    )
+    own = chunks.on_mode(distance, layout.tube) & of_own[None]
+    metrics["reconstructed"] = 100.0 * jnp.mean(jnp.any(own, axis=1))
+
+    demonstrated = env.positions(paths[0, 0], batch.action, world.actions)
+    mean = latents.best_constant(batch.action, group, len(world.inputs), jnp.nanmean)
+    off = demonstrated - env.positions(paths[0, 0], mean, world.actions)
+    drawn = jnp.sum(jnp.sum(jnp.var(points, axis=0), axis=(-2, -1)) * jnp.asarray(world.occurrence, float))
+    metrics["draw_variance"] = 100.0 * drawn / jnp.mean(jnp.sum(off**2, axis=(-2, -1)))
+    return metrics
 
 
 def leniency(world: World) -> tuple[float, float]:
