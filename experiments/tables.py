@@ -39,6 +39,7 @@ METRICS = {
     "active_units": (0, "dimensions of the code that are used"),
     "decoding_error": (-1, "% of posterior codes that decode nearest to another mode than the demonstration's"),
     "reconstructed": (1, "% of posterior codes that decode into the tube of the demonstration's mode"),
+    "zero_on_support": (1, "% of actions at z = 0 that keep to a mode at every step"),
     "reconstruction": (-1, "error of what posterior codes decode to, half extents of the action box"),
     "spread": (0, "the least error of an action that ignores the code, in the same units"),
     "z_advantage": (1, "% by which the absolute error is less with the code than with z = 0"),

@@ -3,9 +3,9 @@
 B demonstrations; ``same [B, B]`` says which of them share an observation. Information in nats; pure functions, to be jitted and vmapped.
 
 For an observation's demonstrations ``q(z|s)`` is the mean of their posteriors. The mutual information of z and the demonstration's index is
-``I = E log q(z|a,s) - log q(z|s)``, at most the logarithm of their number, and the encoder's rate ``R = E KL(q(z|a,s) || p)`` is
-``I + KL(q(z|s) || p)`` (Hoffman & Johnson 2016, "ELBO surgery"): what the code tells, and how far codes as a whole are from those drawn when
-the policy acts.
+``I = E log q(z|a,s) - log q(z|s)``, at most the logarithm of their number, and the encoder's rate ``R = E KL(q(z|a,s) || p)`` is the sum of
+I and ``KL(q(z|s) || p)`` (Hoffman & Johnson 2016, "ELBO surgery"): what codes tell, and how far all of them together are from those drawn
+when the policy acts.
 """
 
 import math
@@ -70,8 +70,8 @@ def best_constant(action: Array, group: Array, num_groups: int, centre: Callable
 
 def measure(
     key: PRNGKey, latents: Latents, batch: Batch, group: Array, num_groups: int, unit: Array, num_draws: int = 4
-) -> tuple[dict[str, Array], Array]:
-    """Metrics of a policy's codes, scalars, and what it decodes from ``num_draws`` of them per demonstration, ``[N, B, Da]``.
+) -> tuple[dict[str, Array], Array, Array]:
+    """Metrics of a policy's codes; what it decodes from ``num_draws`` for each demonstration, ``[N, B, Da]``; and from z = 0, ``[B, Da]``.
 
     ``rate`` R, ``information`` I and ``marginal_kl``, R - I, in nats; ``active_units``. Losses are means over an action's elements in
     their ``unit``: ``reconstruction``, the absolute ("@l1") and the squared error of what is decoded, and ``spread``, the least of an
@@ -87,7 +87,7 @@ def measure(
       unit: ``[Da]``, for training's loss that of network actions.
       num_draws: N.
     """
-    obs, action = batch
+    obs, action = jax.lax.optimization_barrier(batch)  # or XLA takes minutes to fold medians of constants
     chex.assert_shape([group, unit], [(obs.shape[0],), (action.shape[1],)])
     codes = Codes(*latents.encode(obs, action))
     latent = sample(key, codes, num_draws)
@@ -103,6 +103,6 @@ def measure(
     for name, centre in (("l1", jnp.nanmedian), ("squared", jnp.nanmean)):
         metrics[f"reconstruction@{name}"] = losses(decoded)[name]
         metrics[f"spread@{name}"] = losses(best_constant(action, group, num_groups, centre))[name]
-    without = losses(latents.decode(jnp.zeros_like(codes.mean), obs))["l1"]
-    metrics["z_advantage"] = 100.0 * (1.0 - metrics["reconstruction@l1"] / without)
-    return metrics, decoded
+    at_zero = latents.decode(jnp.zeros_like(codes.mean), obs)
+    metrics["z_advantage"] = 100.0 * (1.0 - metrics["reconstruction@l1"] / losses(at_zero)["l1"])
+    return metrics, decoded, at_zero

@@ -145,34 +145,35 @@ def evaluate(
 
 
 def latent_metrics(key: PRNGKey, codes: Latents, batch: Batch, points: Array, world: World) -> dict[str, Array]:
-    """Of a policy's codes of its demonstrations: what `latents.measure` has, in half extents of the action box, and three more, in %.
+    """Of a policy's codes of its demonstrations: what `latents.measure` has, in half extents of the action box, and four more, in %.
 
     ``decoding_error``: of what posterior draws decode to, how much is nearest to another mode than the demonstration is;
-    ``reconstructed``: how much is in the tube of the demonstration's mode. ``draw_variance``: the variance of the policy's own draws,
-    ``points [N, C, H + 1, 2]`` in the C contexts, relative to that of demonstrations.
+    ``reconstructed``: how much is in the tube of the demonstration's mode. ``zero_on_support``: how often the action at z = 0 is in a
+    tube. ``draw_variance``: the variance of the policy's own draws, ``points [N, C, H + 1, 2]`` in the C contexts, relative to that of
+    demonstrations.
     """
-    layout, paths = world.layout, jnp.asarray(world.layout.paths, float)
-    group = jnp.argmax(batch.obs[:, 2:], axis=1) if batch.obs.shape[1] > 2 else jnp.zeros(batch.obs.shape[0], int)
+    paths, contexts = jnp.asarray(world.layout.paths, float), len(world.inputs)
+    group = jnp.argmax(batch.obs[:, 2:], axis=1) if contexts > 1 else jnp.zeros(batch.obs.shape[0], int)
     low, high = jnp.asarray(_box(world), float)
-    metrics, decoded = latents.measure(key, codes, batch, group, len(world.inputs), (high - low) / 2)
+    unit = (high - low) / 2
+    metrics, decoded, at_zero = latents.measure(key, codes, batch, group, contexts, unit)
 
     def distances(action):
         return chunks.distances(env.positions(paths[0, 0], action, world.actions)[..., 1:, :], paths[:, 1:])
 
     mode = jnp.argmin(distances(batch.action[None]).mean, axis=1)  # [1, B]
-    distance = distances(decoded)
-    of_own = jnp.arange(paths.shape[0])[:, None] == mode  # [K, B]
-    metrics["decoding_error"] = 100.0 * jnp.mean(
-        jnp.argmin(distance.mean, axis=1) != jnp.broadcast_to(mode, decoded.shape[:2])
-    )
-    own = chunks.on_mode(distance, layout.tube) & of_own[None]
-    metrics["reconstructed"] = 100.0 * jnp.mean(jnp.any(own, axis=1))
+    of_own, exists = jnp.arange(paths.shape[0])[:, None] == mode, (jnp.asarray(world.weights) > 0)[:, group]
+    distance, of_zero = distances(decoded), distances(at_zero[None])
+    wrong = jnp.argmin(distance.mean, axis=1) != jnp.broadcast_to(mode, decoded.shape[:2])
+    metrics["decoding_error"] = 100.0 * jnp.mean(wrong)
+    for name, at, allowed in (("reconstructed", distance, of_own), ("zero_on_support", of_zero, exists)):
+        inside = chunks.on_mode(at, world.layout.tube) & allowed[None]
+        metrics[name] = 100.0 * jnp.mean(jnp.any(inside, axis=1))
 
-    demonstrated = env.positions(paths[0, 0], batch.action, world.actions)
-    mean = latents.best_constant(batch.action, group, len(world.inputs), jnp.nanmean)
-    off = demonstrated - env.positions(paths[0, 0], mean, world.actions)
-    drawn = jnp.sum(jnp.sum(jnp.var(points, axis=0), axis=(-2, -1)) * jnp.asarray(world.occurrence, float))
-    metrics["draw_variance"] = 100.0 * drawn / jnp.mean(jnp.sum(off**2, axis=(-2, -1)))
+    draws = env.to_actions(points, world.actions)
+    variance = jnp.mean(jnp.var(draws / jnp.broadcast_to(unit, draws.shape), axis=0), axis=-1)
+    metrics["draw_variance"] = 100.0 * jnp.sum(variance * jnp.asarray(world.occurrence, float))
+    metrics["draw_variance"] /= metrics["spread@squared"]
     return metrics
 
 
