@@ -26,7 +26,7 @@ class Panel(NamedTuple):
     """One panel: lines of `bands_figure`, or for `scatter_figure` points ``([P], [P])``, by label.
 
     ``ticks``: the x axis has its ticks where the lines have points, and the points are marked. ``theory``: what theory says of some lines,
-    by their labels, dashed in their colours.
+    by their labels, dashed in their colours; ``bounds``: what it allows them, dotted.
     """
 
     title: str
@@ -36,6 +36,7 @@ class Panel(NamedTuple):
     log_x: bool = False
     ticks: bool = False
     theory: Mapping[str, Band] = MappingProxyType({})
+    bounds: Mapping[str, Band] = MappingProxyType({})
 
 
 @canvas.style()
@@ -54,9 +55,10 @@ def bands_figure(panels: Sequence[Panel]):
             ax.fill_between(line.x, line.low, line.high, color=color, alpha=0.2, linewidth=0)
             marker = {"marker": "o", "markersize": 3.5} if panel.ticks else {}
             ax.plot(line.x, line.value, color=color, linewidth=1.4, **marker)
-        for label, line in panel.theory.items():
-            draw = ax.axhline(line.value[0]) if line.x is None else ax.plot(line.x, line.value)[0]
-            draw.set(color=colors[label], linewidth=1.2, linestyle="--")
+        for drawn, style in ((panel.theory, "--"), (panel.bounds, ":")):
+            for label, line in drawn.items():
+                draw = ax.axhline(line.value[0]) if line.x is None else ax.plot(line.x, line.value)[0]
+                draw.set(color=colors[label], linewidth=1.2, linestyle=style)
         values = np.concatenate([line.value for line in (*panel.lines.values(), *panel.theory.values())])
         values = values[np.isfinite(values)]
         if values.size and values.min() > 0 and values.max() > 50 * values.min():

@@ -102,6 +102,7 @@ FIGURES: dict[str, tuple[FigureSpec, ...]] = {
     "paper_two_link": paper_two_link.FIGURES,
     "ibc_particle_8d": ibc_particle.FIGURES,
     "fading_context": fading_context.FIGURES,
+    "chunk_beta": chunk_beta.FIGURES,
     "function_fits": function_fits.FIGURES,
     "function_sets": function_sets.FIGURES,
     "slopes": slopes.FIGURES,

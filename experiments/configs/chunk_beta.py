@@ -11,7 +11,7 @@ Expected: no published number. Theory: information at most C / beta, with C the 
 Run time: to be measured.
 """
 
-from experiments.configs.base import run_spec
+from experiments.configs.base import SweepFigure, run_spec
 
 _BETAS = "0,0.0001,0.001,0.003,0.01,0.03,0.06,0.1,0.2,0.4,0.8,2,10"
 
@@ -32,4 +32,9 @@ RUNS = tuple(
     )
     for task, latent_dim in (("planar_circle", 2), ("radial_8", 4))
     for loss in ("l1", "squared")
+)
+
+FIGURES = (
+    SweepFigure("codes", "beta", ("rate", "information", "decoding_error"), log=True, theory=True),
+    SweepFigure("draws", "beta", ("share_coverage@tau=0.5", "on_support", "bridge", "draw_variance"), log=True),
 )
