@@ -35,11 +35,12 @@ def line_of(members: Sequence[Any]) -> Line:
 
 
 def modes(task: str) -> tuple[np.ndarray, np.ndarray]:
-    """Noise-free actions ``[K, Da]`` of a task with one observation, in half extents of its action box, and their equal weights."""
+    """Noise-free actions ``[K, Da]`` of a task with one observation, with its action box as [-1, 1], and their equal weights."""
     spec = TASKS[task].spec
     actions, _ = TASKS[task].modes(jnp.asarray([spec.obs_low]))
-    half = (np.asarray(spec.action_high) - np.asarray(spec.action_low)) / 2
-    return np.asarray(actions[:, 0], float) / half, np.full(len(actions), 1 / len(actions))
+    low, high = np.asarray(spec.action_low), np.asarray(spec.action_high)
+    inside = (2 * np.asarray(actions[:, 0], float) - low - high) / (high - low)
+    return inside, np.full(len(inside), 1 / len(inside))
 
 
 def gain(line: Line) -> float:
