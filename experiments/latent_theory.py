@@ -44,10 +44,10 @@ def modes(task: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def gain(line: Line) -> float:
-    """``D_0 - D_min``."""
+    """``C = D_0 - D_min``: the least loss of an action that ignores the code, less the one with beta = 0; at least 0."""
     require(0.0 in line.values, f"{line.task}, {line.loss}: no runs with beta = 0, whose loss is the least")
     least, spread = (line.values[0.0][f"{name}@{line.loss}"].mean() for name in ("reconstruction", "spread"))
-    return float(spread - least)
+    return max(0.0, float(spread - least))
 
 
 def least_error(beta: float, gain: float, weights: np.ndarray) -> float:

@@ -531,7 +531,7 @@ def test_codes_of_a_circle_are_judged_by_what_they_decode_to():
     towards = (down - up)[0]
 
     def policy(decode):
-        sign = lambda action: jnp.sign((action - (up + down)[0] / 2) @ towards)[:, None]  # noqa: E731
+        sign = lambda action: jnp.sign((action - (up + down) / 2) @ towards)[:, None]  # noqa: E731
         encode = lambda obs, action: (sign(action), jnp.full_like(sign(action), np.log(scale)))  # noqa: E731
         latents = Latents(encode, decode, lambda obs, action: jnp.zeros(action.shape[0]))
         draw = lambda key, obs, num: decode(jax.random.normal(key, (num, obs.shape[0], 1)), obs)  # noqa: E731
@@ -552,4 +552,4 @@ def test_codes_of_a_circle_are_judged_by_what_they_decode_to():
     assert blind["reconstructed"] == blind["zero_on_support"] == 0
     assert blind["draw_variance"] == pytest.approx(0, abs=1e-3)
     assert blind["decoding_error"] == pytest.approx(50)
-    assert blind["reconstruction@squared"] == pytest.approx(blind["spread@squared"], rel=0.01)
+    assert blind["reconstruction@squared"] == pytest.approx(float(blind["spread@squared"]), rel=0.01)
