@@ -250,7 +250,7 @@ def task_panels(spec: TaskFigure, members: Sequence[Member]) -> list[plotting.Pa
         lines: dict[str, dict] = {}
         for member in members:
             value = value_of(member, metric)
-            if value is not None:
+            if value is not None and (not spec.variants or _words(member.settings) in spec.variants):
                 number = int(re.search(r"\d+", member.task)[0])
                 of_line = lines.setdefault(_line_label(member.method, member.settings), {})
                 of_line.setdefault(number, []).append((member.seed, value))
@@ -348,8 +348,12 @@ def _tasks(spec: FigureSpec, present: Iterable[str]) -> list[str]:
 
 
 def _line_label(method: str, settings: dict[str, str]) -> str:
-    words = ", ".join(f"{name}={value}" if value else name for name, value in settings.items())
+    words = _words(settings)
     return f"{method} ({words})" if words else method
+
+
+def _words(settings: dict[str, str]) -> str:
+    return ", ".join(f"{name}={value}" if value else name for name, value in settings.items())
 
 
 def axis_label(metric: str) -> str:

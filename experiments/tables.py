@@ -44,6 +44,7 @@ METRICS = {
     "spread": (0, "the least error of an action that ignores the code, in the same units"),
     "z_advantage": (1, "% by which the absolute error is less with the code than with z = 0"),
     "draw_variance": (0, "variance of draws, % of that of demonstrations"),
+    "mode_switches": (-1, "% of successive chunks that end nearest to different modes, where the ways have parted"),
     "fail": (-1, "% of rollouts that leave the arena"),
     "route_share_error": (
         -1,

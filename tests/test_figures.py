@@ -89,6 +89,8 @@ def test_places_are_numbers_of_the_tasks_of_several_sweeps(tmp_path):
     assert list(panel.lines) == ["ibc (langevin)"]
     np.testing.assert_array_equal(panel.lines["ibc (langevin)"].x, [1, 4])
     np.testing.assert_allclose(panel.lines["ibc (langevin)"].value, [95, 30])
+    assert figures.task_panels(spec._replace(variants=("langevin",)), members)
+    assert not figures.task_panels(spec._replace(variants=("uniform",)), members)
     with pytest.raises(InputError, match="two.*publish that first"):
         figures.draw(spec._replace(others=("one", "two")), tmp_path / "four", tmp_path)
 

@@ -484,15 +484,20 @@ def test_a_context_that_tells_all_leaves_one_mode_right():
     assert metrics["bridge"] + metrics["astray"] == pytest.approx(100.0, abs=1e-3)
 
 
+def leniency(task):
+    world = world_of(task)
+    return planar.leniency(world.layout, world.weights @ world.occurrence)
+
+
 def test_leniency_is_that_of_demonstrations():
     for name, num_modes in (("radial", 8), ("corridor", 8)):
         task = planar.make(name, num_modes)
         layout = world_of(task).layout
         length = np.linalg.norm(np.diff(noisy(layout, layout.paths), axis=1), axis=-1).sum(1).mean()
-        reach_radius, least = planar.leniency(world_of(task))
+        reach_radius, least = leniency(task)
         assert reach_radius == 0.1 and least == pytest.approx(length / 2, rel=0.01)
-    assert planar.leniency(world_of(planar.make("radial", 8, chunk=120)))[1] > 0.4  # a spoke without noise is that long
-    loud = planar.leniency(world_of(planar.make("radial", 2, noise=0.03)))
+    assert leniency(planar.make("radial", 8, chunk=120))[1] > 0.4  # a spoke without noise is that long
+    loud = leniency(planar.make("radial", 2, noise=0.03))
     assert loud[0] == pytest.approx(scipy.stats.rayleigh.mean(scale=0.03) + 5 * scipy.stats.rayleigh.std(scale=0.03))
 
 

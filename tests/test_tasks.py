@@ -387,6 +387,13 @@ def test_evaluation_settings_must_be_positive(field):
         EvaluationConfig(**{field: 0})
 
 
+@pytest.mark.parametrize("field", ["execute", "disturbance"])
+def test_settings_of_rollouts_may_be_zero_but_not_negative(field):
+    assert getattr(EvaluationConfig(), field) == 0
+    with pytest.raises(InputError, match=f"evaluation.{field}=-1"):
+        EvaluationConfig(**{field: -1})
+
+
 # Old Faithful
 
 

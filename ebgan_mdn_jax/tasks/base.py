@@ -14,7 +14,9 @@ class EvaluationConfig:
     """How samples are judged.
 
     ``num_inputs`` observations; ``num_samples`` (S) draws at each for mode coverage within ``tolerance`` (tau); ``num_draws`` draws at
-    each for precision, distances and W1; ``num_quadrature`` grid points per action dimension for the exact divergence.
+    each for precision, distances and W1; ``num_quadrature`` grid points per action dimension for the exact divergence. In rollouts of
+    chunks (`tasks.replanning`) ``execute`` steps of each are taken, 0 for all, or those of an ``ensemble`` of the last ones, and
+    ``disturbance`` is the standard deviation of what displaces the agent after each, in its units.
     """
 
     num_inputs: int = 100
@@ -22,11 +24,15 @@ class EvaluationConfig:
     tolerance: float = 0.05
     num_draws: int = 200
     num_quadrature: int = 2000
+    execute: int = 0
+    ensemble: bool = False
+    disturbance: float = 0.0
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            require(value > 0, f"evaluation.{field.name}={value}: needs a positive number")
+        for name in ("num_inputs", "num_samples", "tolerance", "num_draws", "num_quadrature"):
+            require(getattr(self, name) > 0, f"evaluation.{name}={getattr(self, name)}: needs a positive number")
+        for name in ("execute", "disturbance"):
+            require(getattr(self, name) >= 0, f"evaluation.{name}={getattr(self, name)}: needs 0 or a positive number")
 
 
 class Conditional(NamedTuple):

@@ -117,7 +117,9 @@ def evaluate(
     distance = chunks.distances(points[..., 1:, :], paths[:, 1:])
 
     few, few_distance = jax.tree.map(lambda x: x[: config.num_samples], (points, distance))
-    ends = chunks.outcomes(few, env.collides(few, obstacles), paths[:, -1], *leniency(world))
+    ends = chunks.outcomes(
+        few, env.collides(few, obstacles), paths[:, -1], *leniency(layout, world.weights @ world.occurrence)
+    )
     metrics = {name: 100.0 * jnp.mean(values, axis=0) for name, values in ends._asdict().items()}
     several = np.all(np.sum(world.weights > 0, axis=0) > 1)
     for prefix, valid in (("", ~ends.collision), ("valid_", ends.success)):
@@ -177,19 +179,18 @@ def latent_metrics(key: PRNGKey, codes: Latents, batch: Batch, points: Array, wo
     return metrics
 
 
-def leniency(world: World) -> tuple[float, float]:
+def leniency(layout: env.Layout, weights: np.ndarray) -> tuple[float, float]:
     """Distance within which an end is reached, and least length of a way, as published, from the law of demonstrations before clipping.
 
     The larger of 0.1 and mean plus 5 deviations of how far they end from a mode's end (Rayleigh); half of their mean length (Rice). Noise
     lengthens a way of many short steps so much that half of it can be longer than the mode itself, which then fails without noise.
     """
-    layout = world.layout
     off = layout.noise * (np.sqrt(np.pi / 2) + 5 * np.sqrt(2 - np.pi / 2))
     steps = np.linalg.norm(np.diff(layout.paths, axis=1), axis=-1)
     scale = np.full(steps.shape[1], np.sqrt(2) * layout.noise)
     scale[0] = layout.noise  # the start has none
     lengths = np.sum(scipy.stats.rice.mean(steps / scale, scale=scale), axis=1)
-    return float(max(0.1, off)), float(0.5 * lengths @ (world.weights @ world.occurrence))
+    return float(max(0.1, off)), float(0.5 * lengths @ weights)
 
 
 def is_clipped(layout: env.Layout) -> bool:
@@ -253,19 +254,22 @@ def make(
     )
 
 
+def position_box(layout: env.Layout) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Least and largest position of demonstrations, within the square."""
+    low = np.maximum(layout.chunks.min((0, 1)) - _MARGIN * layout.noise, 0.0)
+    high = np.minimum(layout.chunks.max((0, 1)) + _MARGIN * layout.noise, 1.0)
+    return tuple(map(float, low)), tuple(map(float, high))
+
+
 def _box(world: World) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Least and largest action, one range for all steps of a coordinate, so that a network sees steps in one scale."""
     layout = world.layout
+    chunk = layout.chunks.shape[1]
     if world.actions == "position":
-        low, high = (
-            layout.chunks.min((0, 1)) - _MARGIN * layout.noise,
-            layout.chunks.max((0, 1)) + _MARGIN * layout.noise,
-        )
-        low, high = np.maximum(low, 0.0), np.minimum(high, 1.0)
-    else:
-        high = np.abs(np.diff(layout.paths, axis=1)).max((0, 1)) + _MARGIN * np.sqrt(2) * layout.noise
-        low = -high
-    return tuple(tuple(map(float, np.tile(bound, layout.chunks.shape[1]))) for bound in (low, high))
+        low, high = position_box(layout)
+        return low * chunk, high * chunk
+    most = np.abs(np.diff(layout.paths, axis=1)).max((0, 1)) + _MARGIN * np.sqrt(2) * layout.noise
+    return tuple(map(float, np.tile(-most, chunk))), tuple(map(float, np.tile(most, chunk)))
 
 
 def _weights(obs: Array, world: World) -> Array:

@@ -62,7 +62,7 @@ class ArraysFigure(NamedTuple):
 class TaskFigure(NamedTuple):
     """``metrics`` over the first number in the task's name, which is ``x``: a panel per metric, a line per method and variant.
 
-    Of all tasks of this sweep, and of the published sweeps ``others``.
+    Of all tasks of this sweep, and of the published sweeps ``others``; of all ``variants``, if none is named.
     """
 
     name: str
@@ -70,6 +70,7 @@ class TaskFigure(NamedTuple):
     metrics: tuple[str, ...]
     others: tuple[str, ...] = ()
     log: bool = False
+    variants: tuple[str, ...] = ()
 
 
 FigureSpec = SweepFigure | CurvesFigure | ScatterFigure | ArraysFigure | TaskFigure
