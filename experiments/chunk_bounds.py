@@ -5,15 +5,19 @@
 A row per task and loss, means over seeds. ``gain`` is ``C = D_0 - D_min``: the least loss of an action that ignores the code, less the one
 with beta = 0. ``beta_crit``: above it no minimiser decodes the mode with under 10 % errors (`theory.beta_crit`); ``last``: the
 largest beta of the sweep with which some seed does. ``over cap``: information less C / beta, in standard errors over seeds, where that is
-most; ``over floor``: information less Fano's floor at the measured error, nats, where that is least. ``collapse``: for squared error the
-beta from which the rate is 0 (`theory.collapse_betas` of the modes); ``rate beyond``: the largest measured there. ``stuck``: how many runs
-pay, with their beta, at least 5 % more than the codes of some other run would cost there, and at which betas: training did not find the
-minimum that the theory is about.
+most; ``over floor``: information less Fano's floor at the measured error, nats, where that is least. ``off law``: the largest difference
+of the decoding error to that of two modes without noise, percentage points, from a beta of 0.001 on. ``collapse``: for squared error the
+beta from which the rate is 0 (`theory.collapse_betas` of the modes); ``rate beyond``: the largest measured there. ``early``: how many
+runs at which beta have no code (a rate under 0.01) though the codes of another run would cost at least 5 % less there: training did not
+find the minimum that theory is about.
 """
+
+from collections import Counter
 
 import numpy as np
 
 from ebgan_mdn_jax import theory
+from experiments import latent_theory
 from experiments.benchmarks import measure
 from experiments.figures import read_members
 from experiments.latent_theory import Line, gain, line_of, modes
@@ -45,25 +49,29 @@ def row(line: Line) -> dict:
     squared = line.loss == "squared"
     collapse = theory.collapse_betas(actions, weights)[1] / actions.shape[1] if squared else np.inf
     beyond = [metrics["rate"].max() for beta, metrics in positive.items() if beta > collapse]
-    stuck = stuck_runs(line)
+    betas = np.array([beta for beta in positive if beta >= 1e-3])
+    law = latent_theory.law("decoding_error", line, betas)
+    errors = np.array([positive[beta]["decoding_error"].mean() for beta in betas])
+    off_law = "\u2013" if law is None else np.max(np.abs(errors - law.value))
+    early = Counter(collapsed_early(line))
     return (
         {"task": line.task, "loss": line.loss, "D_0": spread.mean(), "D_min": least.mean(), "gain": gain(line)}
         | {"beta_crit": theory.beta_crit(gain(line), weights, _ERROR), "last": max(decoded, default=0.0)}
-        | {"over cap": max(over_cap), "over floor": min(over_floor)}
+        | {"over cap": max(over_cap), "over floor": min(over_floor), "off law": off_law}
         | {"collapse": collapse if squared else "\u2013", "rate beyond": max(beyond) if squared else "\u2013"}
-        | {"stuck": f"{len(stuck)}: {min(stuck):g} to {max(stuck):g}" if stuck else "0"}
+        | {"early": ", ".join(f"{count} at {beta:g}" for beta, count in early.items()) or "0"}
     )
 
 
-def stuck_runs(line: Line, margin: float = 0.05) -> list[float]:
-    """The betas of runs that pay more than the codes of another run of the line would, by this share: one for each run."""
+def collapsed_early(line: Line, margin: float = 0.05, least_rate: float = 0.01) -> list[float]:
+    """The betas of runs without a code that pay more, by this share, than the codes of another run of the line would: one for each run."""
     losses, rates = (
         np.concatenate([metrics[name] for metrics in line.values.values()])
         for name in (f"reconstruction@{line.loss}", "rate")
     )
     betas = np.concatenate([np.full(len(metrics["rate"]), beta) for beta, metrics in line.values.items()])
     least = np.min(losses[None] + betas[:, None] * rates[None], axis=1)
-    return sorted(betas[losses + betas * rates > (1 + margin) * least].tolist())
+    return sorted(betas[(rates < least_rate) & (losses + betas * rates > (1 + margin) * least)].tolist())
 
 
 if __name__ == "__main__":

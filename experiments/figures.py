@@ -237,7 +237,7 @@ def sweep_panels(spec: SweepFigure, members: Sequence[Member]) -> list[plotting.
                 for (name, level), places in lines.items()
             }
             if any(band.x is not None for band in bands.values()):
-                theory = _theory(metric, of_line) if spec.theory else ({}, {})
+                theory = _theory(metric, of_line) if spec.theory else ({}, {}, None)
                 label = axis_label(metric)
                 panels.append(plotting.Panel(task, spec.setting, label, bands, spec.log, True, *theory))
     return panels
@@ -334,13 +334,14 @@ def rank_correlations(groups: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[
     return spearman(*(np.concatenate(values) for values in zip(*groups, strict=True))), np.mean(own) if own else np.nan
 
 
-def _theory(metric: str, of_line: dict[str, list[Member]]) -> tuple[dict[str, plotting.Band], ...]:
-    """Laws and bounds of a metric by line, where there are any."""
+def _theory(metric: str, of_line: dict[str, list[Member]]) -> tuple:
+    """Laws and bounds of a metric by line, where there are any, and where its axis starts, if that is logarithmic."""
     lines = {name: latent_theory.line_of(members) for name, members in of_line.items()}
-    drawn = (
-        {name: says(metric, line) for name, line in lines.items()} for says in (latent_theory.law, latent_theory.bound)
+    laws, bounds = (
+        {name: band for name, line in lines.items() if (band := says(metric, line)) is not None}
+        for says in (latent_theory.law, latent_theory.bound)
     )
-    return tuple({name: band for name, band in bands.items() if band is not None} for bands in drawn)
+    return laws, bounds, latent_theory.LEAST.get(metric)
 
 
 def _tasks(spec: FigureSpec, present: Iterable[str]) -> list[str]:

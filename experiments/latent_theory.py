@@ -13,6 +13,7 @@ from ebgan_mdn_jax.theory.information import Loss
 from ebgan_mdn_jax.types import require
 
 LOSSES: dict[str, Loss] = {"l1": "absolute", "squared": "squared"}
+LEAST = {"rate": 1e-4, "information": 1e-4}  # nats, of a logarithmic axis
 
 
 class Line(NamedTuple):
@@ -74,14 +75,15 @@ def bound(metric: str, line: Line) -> plotting.Band | None:
     return plotting.Band(betas, *[np.array(values)] * 3)
 
 
-def law(metric: str, line: Line) -> plotting.Band | None:
-    """The exact law of two noise-free modes, where there are two, from the least beta on at which it can be told from its limit."""
+def law(metric: str, line: Line, betas: np.ndarray | None = None) -> plotting.Band | None:
+    """The exact law of two noise-free modes, where there are two, at ``betas``; by default over the line's, from 0.001 on."""
     actions, weights = modes(line.task)
     field = {"rate": "rate", "information": "information", "decoding_error": "error"}.get(metric)
     if len(weights) != 2 or field is None:
         return None
     apart = np.abs(actions[0] - actions[1]) / 2
     half_gap = np.mean(apart) if line.loss == "l1" else np.sqrt(np.mean(apart**2))
-    betas = np.geomspace(max(1e-3, min(b for b in line.values if b > 0)), max(line.values), 60)
+    if betas is None:
+        betas = np.geomspace(max(1e-3, min(beta for beta in line.values if beta > 0)), max(line.values), 60)
     laws = [getattr(theory.two_mode_law(half_gap, beta, LOSSES[line.loss]), field) for beta in betas]
     return plotting.Band(betas, *[np.array(laws) * (100 if field == "error" else 1)] * 3)

@@ -79,10 +79,10 @@ def test_claims_compare_seeds_with_the_cap_and_the_floor():
     assert row["beta_crit"] == pytest.approx(GAIN / theory.fano_floor([0.5, 0.5], 0.1))
 
 
-def test_a_run_is_stuck_where_anothers_codes_would_cost_less():
+def test_a_run_collapsed_early_where_anothers_codes_would_cost_less():
     """At beta = 1 a code with loss 0.1 and rate 0.3 costs 0.4, less than the 0.5 of a run without a code; at beta = 4 it costs 1.3."""
     cost = {0.1: (0.1, 0.3), 1.0: (0.5, 0.0), 4.0: (0.5, 0.0)}
     values = {
         beta: {"reconstruction@l1": np.array([loss]), "rate": np.array([rate])} for beta, (loss, rate) in cost.items()
     }
-    assert chunk_bounds.stuck_runs(latent_theory.Line("planar_circle", "l1", values)) == [1.0]
+    assert chunk_bounds.collapsed_early(latent_theory.Line("planar_circle", "l1", values)) == [1.0]
