@@ -8,6 +8,7 @@ samples ``[N, B, Da]``. Energies are minimised: ``p(action | obs)`` is proportio
 import dataclasses
 import os
 import pathlib
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import jax
@@ -26,6 +27,17 @@ class Batch(NamedTuple):
 
     obs: Array
     action: Array
+
+
+class Latents(NamedTuple):
+    """The codes ``[B, Dz]`` of a policy with an encoder. Of a method, all functions take its params first.
+
+    The encoder's law of a code is Gaussian; ``rate`` is its KL to the law that codes are drawn from when there is no action.
+    """
+
+    encode: Callable  # (obs [B, Do], action [B, Da]) -> mean [B, Dz], log_scale [B, Dz]
+    decode: Callable  # (latent [..., B, Dz], obs [B, Do]) -> action [..., B, Da], without noise
+    rate: Callable  # (obs [B, Do], action [B, Da]) -> [B], nats
 
 
 class Spec(NamedTuple):

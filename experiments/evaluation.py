@@ -19,7 +19,7 @@ from ebgan_mdn_jax.tasks.base import Conditional, Data
 from ebgan_mdn_jax.training import checkpoint
 from ebgan_mdn_jax.training.devices import Layout, fetch, make_layout, place
 from ebgan_mdn_jax.training.members import map_members, resize
-from ebgan_mdn_jax.types import Batch, InputError, PyTree, require
+from ebgan_mdn_jax.types import Batch, InputError, Latents, PyTree, require
 from experiments import processes
 from experiments.config import (
     ExperimentConfig,
@@ -176,10 +176,12 @@ def _validation(task_name: str, metrics: dict[str, np.ndarray]) -> dict[str, Any
 def _conditional(method: Method, params: PyTree) -> Conditional:
     """One member's policy as the evaluator sees it."""
     densities = [functools.partial(fn, params) if fn else None for fn in (method.log_prob, method.energy)]
+    latents = method.latents and Latents(*(functools.partial(fn, params) for fn in method.latents))
     return Conditional(
         lambda key, obs, num: method.sample(key, params, obs, num),
         *densities,
         lambda key, obs: method.act(key, params, obs),
+        latents,
     )
 
 

@@ -18,6 +18,7 @@ from ebgan_mdn_jax import plotting
 from ebgan_mdn_jax.evaluation import statistics
 from ebgan_mdn_jax.tasks import TASKS
 from ebgan_mdn_jax.types import InputError, require
+from experiments import latent_theory
 from experiments.configs.base import ArraysFigure, CurvesFigure, FigureSpec, ScatterFigure, SweepFigure, TaskFigure
 from experiments.report import axes_of, load_arrays, load_curves
 from experiments.summary import MEMBER_COLUMNS, Run, folds, group, label, run_variant
@@ -222,12 +223,13 @@ def sweep_panels(spec: SweepFigure, members: Sequence[Member]) -> list[plotting.
     for task in _tasks(spec, (member.task for member in members)):
         of_task = [member for member in members if member.task == task]
         for metric in spec.metrics:
-            lines = {}
+            lines, of_line = {}, {}
             for member in of_task:
                 settings, value = dict(member.settings), value_of(member, metric)
                 if value is not None and (spec.levels or spec.setting in settings):
                     place = settings.pop(spec.setting, None)
                     key = (_line_label(member.method, settings), place is None)
+                    of_line.setdefault(key[0], []).append(member)
                     of_place = lines.setdefault(key, {}).setdefault(None if place is None else _number(spec, place), [])
                     of_place.append((member.seed, value))
             bands = {
@@ -235,7 +237,9 @@ def sweep_panels(spec: SweepFigure, members: Sequence[Member]) -> list[plotting.
                 for (name, level), places in lines.items()
             }
             if any(band.x is not None for band in bands.values()):
-                panels.append(plotting.Panel(task, spec.setting, axis_label(metric), bands, spec.log, ticks=True))
+                theory = _theory(metric, of_line) if spec.theory else ({}, {}, None)
+                label = axis_label(metric)
+                panels.append(plotting.Panel(task, spec.setting, label, bands, spec.log, True, *theory))
     return panels
 
 
@@ -328,6 +332,16 @@ def rank_correlations(groups: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[
 
     own = [value for value in (spearman(*group) for group in groups) if np.isfinite(value)]
     return spearman(*(np.concatenate(values) for values in zip(*groups, strict=True))), np.mean(own) if own else np.nan
+
+
+def _theory(metric: str, of_line: dict[str, list[Member]]) -> tuple:
+    """Laws and bounds of a metric by line, where there are any, and where its axis starts, if that is logarithmic."""
+    lines = {name: latent_theory.line_of(members) for name, members in of_line.items()}
+    laws, bounds = (
+        {name: band for name, line in lines.items() if (band := says(metric, line)) is not None}
+        for says in (latent_theory.law, latent_theory.bound)
+    )
+    return laws, bounds, latent_theory.LEAST.get(metric)
 
 
 def _tasks(spec: FigureSpec, present: Iterable[str]) -> list[str]:

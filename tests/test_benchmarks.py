@@ -148,10 +148,12 @@ def test_throughput_at_tiny_sizes(torch_step, monkeypatch):
 def test_published_benchmarks_come_from_committed_code():
     names = {path.stem for path in (ROOT / "experiments" / "benchmarks").glob("*.py")} | {
         "certify",
+        "chunk_bounds",
         "graph_energy",
         "langevin_forms",
         "mutual_information",
         "search_dimensions",
+        "two_modes",
     }
     assert {path.stem for path in measure.BENCHMARKS.glob("*.csv")} == names - {
         "__init__",

@@ -164,6 +164,7 @@ def test_bands_have_ticks_at_their_points_and_levels_span_the_panel():
             *("lines", "step", "nll"),
             {"ebgan_mdn": plotting.Band(x, nothing, nothing, nothing)},
             theory={"ebgan_mdn": swept._replace(value=x)},
+            bounds={"ebgan_mdn": swept._replace(value=2 * x)},
         ),
         plotting.Panel("lines", "N", "s", {"mdn": swept._replace(x=x + 1, value=x + 0.1)}, log_x=True, ticks=True),
     ]
@@ -175,6 +176,8 @@ def test_bands_have_ticks_at_their_points_and_levels_span_the_panel():
     np.testing.assert_array_equal(weight.lines[1].get_ydata(), [2, 2])
     np.testing.assert_array_equal(curves.lines[1].get_ydata(), x)
     assert (curves.lines[1].get_color(), curves.lines[1].get_linestyle()) == (curves.lines[0].get_color(), "--")
+    np.testing.assert_array_equal(curves.lines[2].get_ydata(), 2 * x)
+    assert (curves.lines[2].get_color(), curves.lines[2].get_linestyle()) == (curves.lines[0].get_color(), ":")
     assert weight.lines[0].get_color() == curves.lines[0].get_color() != count.lines[0].get_color()
     assert weight.lines[1].get_color() == count.lines[0].get_color()
     assert (weight.get_yscale(), count.get_yscale()) == ("linear", "log")  # 1 to 3, and 0.1 to 10.1

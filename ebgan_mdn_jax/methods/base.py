@@ -9,7 +9,7 @@ import optax
 
 from ebgan_mdn_jax import mixture as mixtures
 from ebgan_mdn_jax.normalization import Normalization
-from ebgan_mdn_jax.types import Array, Horizon, PRNGKey, PyTree, require
+from ebgan_mdn_jax.types import Array, Horizon, Latents, PRNGKey, PyTree, require
 
 
 class TrainState(NamedTuple):
@@ -40,6 +40,7 @@ class Method(NamedTuple):
     losses: tuple[
         str, ...
     ]  # fields of Info that training lowers, the policy's first; a member is frozen when one is not finite
+    latents: Latents | None = None  # where the policy has an encoder
 
 
 def base_keys(key: PRNGKey) -> tuple[PRNGKey, PRNGKey]:
@@ -99,6 +100,13 @@ def in_data_units(method: Method, normalization: Normalization) -> Method:
             inner.log_weights, n.action_to_data(inner.means), spread * jnp.broadcast_to(scale, spread.shape)
         )
 
+    def in_units(latents):
+        return Latents(
+            lambda params, obs, action: latents.encode(params, n.obs(obs), n.action(action)),
+            lambda params, latent, obs: n.action_to_data(latents.decode(params, latent, n.obs(obs))),
+            lambda params, obs, action: latents.rate(params, n.obs(obs), n.action(action)),
+        )
+
     return method._replace(
         step=step,
         sample=sample,
@@ -106,4 +114,5 @@ def in_data_units(method: Method, normalization: Normalization) -> Method:
         energy=energy if method.energy else None,
         log_prob=log_prob if method.log_prob else None,
         mixture=mixture if method.mixture else None,
+        latents=in_units(method.latents) if method.latents else None,
     )

@@ -23,7 +23,7 @@ class SweepFigure(NamedTuple):
     A run takes its value from its variant, ``variant="num_negatives=64"`` (several: "sample_by=rerank,num_candidates=4"), a member from
     the hyperparameters that vary; with ``levels``, those that have none are drawn as level lines. A metric is named in full
     (``success@0.1``) or by its kind (``tmc``); ``training/...`` and those of `experiments.figures.DERIVED` are metrics too. ``tasks``:
-    all, if empty.
+    all, if empty. ``theory``: with the laws (dashed) and bounds (dotted) of a CVAE's codes, `experiments.latent_theory`.
     """
 
     name: str
@@ -32,6 +32,7 @@ class SweepFigure(NamedTuple):
     log: bool = False
     tasks: tuple[str, ...] = ()
     levels: bool = True
+    theory: bool = False
 
 
 class CurvesFigure(NamedTuple):
