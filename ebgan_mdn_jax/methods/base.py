@@ -61,6 +61,15 @@ def descend(
     return params, opt_state
 
 
+def moving_average(average: PyTree, weights: PyTree, decay: Array | float, step: Array) -> PyTree:
+    """``decay`` of the average so far and the rest of ``weights``, which are all of it at ``decay = 0``.
+
+    At step k the decay is at most ``(1 + k) / (10 + k)``, so that the first weights are soon forgotten.
+    """
+    kept = jnp.minimum(decay, (1 + step) / (10 + step))
+    return jax.tree.map(lambda a, w: kept.astype(w.dtype) * a + (1 - kept).astype(w.dtype) * w, average, weights)
+
+
 def step_decay(step: Array, horizon: Horizon, factor: Array | float, every: int) -> Array:
     """``factor ** (epoch // every)``, PyTorch's StepLR; ``every=0`` stands for a fifth of the run's epochs."""
     return jnp.asarray(factor) ** (horizon.epoch(step) // (every or -(-horizon.num_epochs // 5)))
