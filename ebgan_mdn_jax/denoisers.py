@@ -26,7 +26,7 @@ class DenoiserConfig:
 
     kind: Literal["mlp", "transformer"] = "mlp"
     num_frequencies: int = 8
-    hidden: tuple[int, ...] = (128, 128, 128)
+    hidden: tuple[int, ...] = (256, 256, 256)
     init: Init = "torch"
     num_tokens: int = 60
     width: int = 64
@@ -53,10 +53,10 @@ def time_features(time: Array, num_frequencies: int) -> Array:
 
 
 class DenoisingMLP(nn.Module):
-    """``[..., B, Da]`` of ``action [..., B, Da]`` and ``time [..., B]`` given ``obs [B, Do]``: an `MLP` of all three, and the action past it.
+    """``[..., B, Da]`` of ``action [..., B, Da]`` and ``time [..., B]`` given ``obs [B, Do]``, by an `MLP` of all three.
 
-    What goes past is the action times a learned function of time, one for each dimension: most of what is to be predicted of a chunk, whose
-    noise has more dimensions than a layer may be wide.
+    Past it goes the action times a learned function of time, one for each dimension: noise of a chunk has more dimensions than a layer
+    may be wide.
     """
 
     hidden: tuple[int, ...]

@@ -6,17 +6,18 @@ tell the noise:
 .. math::
   L = \mathbb E\,\big\|\epsilon(x_t, t, o) - z\big\|^2 / D_a, \qquad x_t = \sqrt{\bar\alpha_t}\, a + \sqrt{1 - \bar\alpha_t}\, z
 
-with t uniform in 1..T and :math:`z \sim N(0, I)`. Draws go back from noise in at most T steps (`integrators.ddim`), deterministically or with
-noise. This is the method of Diffusion Policy (Chi et al. 2023, arXiv 2303.04137) without its networks: predicted noise, the cosine
-schedule, T = 100, predicted actions kept in a box, averaged weights.
+with t uniform in 1..T and :math:`z \sim N(0, I)`. The network gives the noise itself, or with ``predict="action"`` the action without it,
+from which the noise follows as :math:`(x_t - \sqrt{\bar\alpha_t}\,\hat a) / \sqrt{1 - \bar\alpha_t}`; the loss is the same (see `flow`).
+Draws go back from noise in at most T steps (`integrators.ddim`), deterministically or with noise. Diffusion Policy (Chi et al. 2023,
+arXiv 2303.04137) has ``predict="noise"``, and like here the cosine schedule, T = 100, predicted actions kept in a box, averaged weights.
 
 Inside, actions are in half extents of the box of `Spec`, the units of ``clip``. Demonstrations may leave the box a little, so the default
-keeps predictions in one 1.5 times as large (Diffusion Policy: 1, where actions are scaled by their range). Without any bound the first step, which
-divides by :math:`\sqrt{\bar\alpha_T}` = 5e-4, magnifies every error of the network.
+keeps predictions in one 1.5 times as large (Diffusion Policy: 1, where actions are scaled by their range). Without any bound the first
+step from predicted noise, which divides by :math:`\sqrt{\bar\alpha_T}` = 5e-4, magnifies every error of the network.
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -46,6 +47,7 @@ class Config:
     """
 
     denoiser: denoisers.DenoiserConfig = denoisers.DenoiserConfig()
+    predict: Literal["noise", "action"] = "action"
     schedule: integrators.Schedule = "cosine"
     train_steps: int = 100
     num_draws: int = 8
@@ -73,7 +75,7 @@ class Hyper(NamedTuple):
 
     learning_rate: float = 2e-3
     learning_rate_decay: float = 0.5
-    ema_decay: float = 0.99
+    ema_decay: float = 0.999
 
 
 class Params(NamedTuple):
@@ -97,26 +99,31 @@ def make(
     units = unit_box(spec)
     alpha_bar = integrators.alpha_bars(config.schedule, config.train_steps)
 
+    def noise_fn(weights, obs, action, time):
+        """The noise in ``action [..., B, Da]`` at ``time [..., B]``, whole numbers."""
+        predicted = network.apply(weights, obs, action, time.astype(action.dtype) / config.train_steps)
+        if config.predict == "noise":
+            return predicted
+        left = jnp.asarray(alpha_bar, action.dtype)[time][..., None]
+        return (action - jnp.sqrt(left) * predicted) / jnp.sqrt(1 - left)
+
     def init(key):
         key_init, key_state = base_keys(key)
         action = jnp.zeros((1, spec.action_dim))
         weights = network.init(key_init, jnp.zeros((1, spec.obs_dim)), action, jnp.zeros(1))
-        return TrainState(
-            Params(weights, weights), optimizer.init(weights), (), jnp.zeros((), jnp.int32), key_state
-        )
+        return TrainState(Params(weights, weights), optimizer.init(weights), (), jnp.zeros((), jnp.int32), key_state)
 
     def step(state, batch, hyper, axis_name=None):
         keys = collectives.row_keys(jax.random.fold_in(state.key, state.step), batch.obs.shape[0], axis_name)
         key_time, key_noise = jax.vmap(jax.random.split, out_axes=1)(keys)
-        shape, dtype, num = (config.num_draws, spec.action_dim), batch.action.dtype, config.train_steps
-        time = jax.vmap(lambda key: jax.random.randint(key, shape[:1], 1, num + 1), out_axes=1)(key_time)
+        shape, dtype = (config.num_draws, spec.action_dim), batch.action.dtype
+        time = jax.vmap(lambda key: jax.random.randint(key, shape[:1], 1, len(alpha_bar)), out_axes=1)(key_time)
         noise = jax.vmap(lambda key: jax.random.normal(key, shape, dtype), out_axes=1)(key_noise)  # [N, B, Da]
         left = jnp.asarray(alpha_bar, dtype)[time][..., None]
         noisy = jnp.sqrt(left) * units.action(batch.action)[None] + jnp.sqrt(1 - left) * noise
 
         def loss_fn(weights):
-            predicted = network.apply(weights, batch.obs, noisy, time.astype(dtype) / num)
-            return jnp.mean((predicted - noise) ** 2), ()
+            return jnp.mean((noise_fn(weights, batch.obs, noisy, time) - noise) ** 2), ()
 
         (loss, _), grads = collectives.synced_value_and_grad(loss_fn, axis_name)(state.params.weights)
         rate = hyper.learning_rate * step_decay(state.step, horizon, hyper.learning_rate_decay, config.decay_every)
@@ -129,11 +136,11 @@ def make(
         key_start, key_steps = jax.random.split(key)
         start = jax.random.normal(key_start, (num_samples, obs.shape[0], spec.action_dim), obs.dtype)
 
-        def noise_fn(action, time):
-            return network.apply(params.average, obs, action, jnp.full(action.shape[:-1], time))
+        def noise_at(action, time):
+            return noise_fn(params.average, obs, action, jnp.full(action.shape[:-1], time))
 
         steps = alpha_bar, config.num_steps, config.eta, config.clip or None
-        return units.action_to_data(integrators.ddim(key_steps, noise_fn, start, *steps))
+        return units.action_to_data(integrators.ddim(key_steps, noise_at, start, *steps))
 
     def act(key, params, obs):
         return sample(key, params, obs, 1)[0]

@@ -63,7 +63,7 @@ def ddim(
 
     Args:
       key: for z, which is not drawn at ``eta = 0``.
-      noise_fn: ``(x, t) -> e``, with t a scalar from 1 / T to 1.
+      noise_fn: ``(x, t) -> e``, with t a whole number from 1 to T.
       start: standard normal draws.
       alpha_bar: see `alpha_bars`.
       num_steps: at most T.
@@ -78,10 +78,10 @@ def ddim(
     times = np.round(np.linspace(most, 0, num_steps + 1)).astype(int)
     now, after = alpha_bar[times[:-1]], alpha_bar[times[1:]]
     sigma = eta * np.sqrt((1 - after) / (1 - now) * (1 - now / after))
-    rows = np.stack([times[:-1] / most, now, after, sigma], axis=1)
+    rows = jnp.asarray(np.stack([now, after, sigma], axis=1), start.dtype)
 
-    def step(x, row):
-        index, (time, now, after, sigma) = row
+    def step(x, of_step):
+        time, (now, after, sigma) = of_step
         noise = noise_fn(x, time)
         clean = (x - jnp.sqrt(1 - now) * noise) / jnp.sqrt(now)
         if bound is not None:
@@ -89,7 +89,7 @@ def ddim(
             noise = (x - jnp.sqrt(now) * clean) / jnp.sqrt(1 - now)
         x = jnp.sqrt(after) * clean + jnp.sqrt(jnp.maximum(1 - after - sigma**2, 0)) * noise
         if eta:
-            x = x + sigma * jax.random.normal(jax.random.fold_in(key, index), x.shape, x.dtype)
+            x = x + sigma * jax.random.normal(jax.random.fold_in(key, time), x.shape, x.dtype)
         return x, ()
 
-    return jax.lax.scan(step, start, (jnp.arange(num_steps), jnp.asarray(rows, start.dtype)))[0]
+    return jax.lax.scan(step, start, (jnp.asarray(times[:-1]), rows))[0]
