@@ -69,7 +69,9 @@ def test_transformer_tells_tokens_apart_by_their_embedding_alone():
     def shuffled(values):
         return values.reshape(ROWS, 3, 2)[:, order].reshape(ROWS, DIM)
 
-    def differences(weights, apply=jax.jit(network.apply)):
+    apply = jax.jit(network.apply)
+
+    def differences(weights):
         out = apply(weights, obs, action, time)
         return np.max(np.abs(apply(weights, obs, shuffled(action), time) - shuffled(out)))
 
