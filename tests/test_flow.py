@@ -111,11 +111,11 @@ def test_both_branches_of_the_hyperbola(predict):
     task = TASKS["hyperbola"]
     data = task.demonstrations(jax.random.key(0), 500)
     method = flow.make(
-        flow.Config(denoisers.DenoiserConfig(hidden=(64, 64)), predict, num_draws=4, decay_every=1),
+        flow.Config(denoisers.DenoiserConfig(hidden=(64, 64)), predict, num_draws=2, decay_every=1),
         task.spec,
         Horizon(600, 120),
     )
-    hyper = method.hyper._replace(learning_rate=5e-3, ema_decay=0.98)
+    hyper = method.hyper._replace(learning_rate=1e-2, ema_decay=0.98)
     run = jax.jit(lambda s: jax.lax.fori_loop(0, 600, lambda _, s: method.step(s, data, hyper)[0], s))
     params = run(jax.jit(method.init)(jax.random.key(0))).params
     obs = jnp.asarray([[-0.8], [0.5], [0.9]])

@@ -40,6 +40,7 @@ class Method(NamedTuple):
     losses: tuple[
         str, ...
     ]  # fields of Info that training lowers, the policy's first; a member is frozen when one is not finite
+    num_evaluations: int = 1  # of a network, one after another, per action; all candidates at once count once
 
 
 def base_keys(key: PRNGKey) -> tuple[PRNGKey, PRNGKey]:

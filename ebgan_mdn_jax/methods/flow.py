@@ -145,4 +145,4 @@ def make(
     def act(key, params, obs):
         return sample(key, params, obs, 1)[0]
 
-    return Method(Hyper(), init, step, sample, act, energy=None, log_prob=None, mixture=None, losses=("loss",))
+    return Method(Hyper(), init, step, sample, act, None, None, None, ("loss",), num_evaluations=config.num_steps)
