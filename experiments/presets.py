@@ -222,6 +222,17 @@ def _cvae(task: str) -> tuple[str, ...]:
     return (_steps(task, _epochs(task)), "method.latent_dim=2", _decay_every(task))
 
 
+def _flow(task: str) -> tuple[str, ...]:
+    """As in the code of Mazza et al. (2026, arXiv 2605.22493), but for the network, which is the default's, and its training."""
+    published = ("method.predict=velocity", "method.time=beta", "method.num_steps=10")
+    return (_steps(task, _epochs(task)), _decay_every(task), *published)
+
+
+def _diffusion(task: str) -> tuple[str, ...]:
+    """Likewise; predicted actions are kept in the box, as Diffusion Policy does."""
+    return (_steps(task, _epochs(task)), _decay_every(task), "method.predict=noise", "method.clip=1")
+
+
 def _bayesian_mdn(task: str) -> tuple[str, ...]:
     return (*_mdn(task), "method.posterior=ensemble", "method.num_networks=8")
 
@@ -238,6 +249,8 @@ _PAPER: dict[str, Callable[[str], tuple[str, ...]]] = {
     "mdn": _mdn,
     "ebgan_mdn": _ebgan_mdn,
     "cvae": _cvae,
+    "flow": _flow,
+    "diffusion": _diffusion,
     "bayesian_mdn": _bayesian_mdn,
     "nearest_neighbour": _nearest_neighbour,
 }

@@ -41,6 +41,7 @@ class Method(NamedTuple):
         str, ...
     ]  # fields of Info that training lowers, the policy's first; a member is frozen when one is not finite
     latents: Latents | None = None  # where the policy has an encoder
+    num_evaluations: int = 1  # of a network, one after another, per action; all candidates at once count once
 
 
 def base_keys(key: PRNGKey) -> tuple[PRNGKey, PRNGKey]:
@@ -60,6 +61,15 @@ def descend(
     direction, opt_state = optimizer.update(grads, opt_state, params)
     params = jax.tree.map(lambda p, d: p - jnp.asarray(learning_rate, p.dtype) * d, params, direction)
     return params, opt_state
+
+
+def moving_average(average: PyTree, weights: PyTree, decay: Array | float, step: Array) -> PyTree:
+    """``decay`` of the average so far and the rest of ``weights``, which are all of it at ``decay = 0``.
+
+    At step k the decay is at most ``(1 + k) / (10 + k)``, so that the first weights are soon forgotten.
+    """
+    kept = jnp.minimum(decay, (1 + step) / (10 + step))
+    return jax.tree.map(lambda a, w: kept.astype(w.dtype) * a + (1 - kept).astype(w.dtype) * w, average, weights)
 
 
 def step_decay(step: Array, horizon: Horizon, factor: Array | float, every: int) -> Array:
