@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from ebgan_mdn_jax.types import Array, PyTree, require
 
-NUM_ITERATIONS = 6
+NUM_ITERATIONS = 4
 # More than float32 can add to a norm; taken off every kernel.
 MARGIN = 1e-5
 
@@ -89,7 +89,9 @@ def effective_kernels(weights: PyTree, lipschitz: Array | float) -> list[Array]:
 
 def require_even(name: str, hidden: tuple[int, ...]) -> None:
     """Raise `InputError` unless units of these hidden layers can be sorted in pairs."""
-    require(all(width % 2 == 0 for width in hidden), f"{name}={hidden}: units are sorted in pairs, so widths must be even")
+    require(
+        all(width % 2 == 0 for width in hidden), f"{name}={hidden}: units are sorted in pairs, so widths must be even"
+    )
 
 
 def _matmul(a: Array, b: Array) -> Array:

@@ -33,7 +33,7 @@ class Config:
 
     network: Literal["mlp", "lipschitz"] = "mlp"
     hidden: tuple[int, ...] = (64, 64)
-    latent_dim: int = 4
+    latent_dim: int = 2
     num_draws: int = 8
     init: networks.Init = "torch"
     decay_every: int = 0
