@@ -16,10 +16,10 @@ A row is a member, and with ``seed=all`` their mean. ``limit``, ``steepness`` an
 constant at 500 draws are in gaps; ``steepness`` is the product of the kernels' spectral norms in float64, or without a certificate the
 largest of the local constants, which bounds nothing. Of 40,000 draws, in %: ``bridge``, those on no mode; ``bound``, the least that this
 steepness allows K equal masses (`theory.bridge_mass_bound`), and ``achievable``, what the map to the corners of the smallest regular
-K-gon in the tubes has (`theory.sector_bridge_mass`); ``coverage``, modes with at least half their share; ``share_error``, the total variation
-distance of shares on support to equal ones. Where that is 5 or more ``bound`` does not apply, but `theory.isoperimetric_sum` of the measured
-masses, ``sum``, is at most 1 for every map of that steepness; ``excess`` is how many standard errors it is above 1. Of these two, the row of
-all seeds has the largest.
+K-gon in the tubes has (`theory.sector_bridge_mass`); ``coverage``, modes with at least half their share; ``share_error``, the total
+variation distance of shares on support to equal ones. Where that is 5 or more ``bound`` does not apply, but with the measured masses
+``sum`` (`theory.isoperimetric_sum`) is at most 1 for every map of that steepness; ``excess`` is how many standard errors it is above 1.
+Of these two, the row of all seeds has the largest.
 """
 
 from collections.abc import Mapping, Sequence
@@ -163,10 +163,12 @@ def excess(mass: np.ndarray, steepness: float) -> tuple[float, float]:
     """
     total = float(theory.isoperimetric_sum(mass, 1.0, steepness))
     seen = mass[mass > 0]
+    if seen.size == 0:
+        return total, -np.inf
     at = stats.norm.ppf(seen)
     slope = np.exp(stats.norm.logpdf(at + 0.5 / steepness) - stats.norm.logpdf(at))
     variance = np.sum(slope**2 * seen) - np.sum(slope * seen) ** 2
-    return total, float((total - 1) / max(np.sqrt(variance / NUM_DRAWS), 1e-12))
+    return total, float((total - 1) / np.sqrt(variance / NUM_DRAWS))
 
 
 def row(
