@@ -237,6 +237,7 @@ _PAPER: dict[str, Callable[[str], tuple[str, ...]]] = {
     "mdn": _mdn,
     "ebgan_mdn": _ebgan_mdn,
     "cvae": _cvae,
+    "energy_score": _cvae,
     "bayesian_mdn": _bayesian_mdn,
     "nearest_neighbour": _nearest_neighbour,
 }

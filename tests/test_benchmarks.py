@@ -150,6 +150,7 @@ def test_published_benchmarks_come_from_committed_code():
         "certify",
         "graph_energy",
         "langevin_forms",
+        "lipschitz",
         "mutual_information",
         "search_dimensions",
     }
