@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ebgan_mdn_jax.types import Array, PyTree, require
+from ebgan_mdn_jax.types import Array, PRNGKey, PyTree, require
 
 NUM_ITERATIONS = 4
 # More than float32 can add to a norm; taken off every kernel.
@@ -32,7 +32,7 @@ def norm_bound(kernel: Array) -> Array:
     return size * jnp.maximum(jnp.sum(power**2), tiny) ** (1 / 16)
 
 
-def orthonormal(kernel: Array) -> Array:
+def orthonormal(kernel: Array, num_iterations: int = NUM_ITERATIONS) -> Array:
     r"""The ``kernel [in, out]`` with its singular values moved to 1, so with orthonormal rows or columns; its norm is never above 1.
 
     Each iteration ``W (3 I - W^T W) / 2`` (Björck & Bowie 1971) takes a singular value s to ``s (3 - s^2) / 2``, nearer to 1, and no
@@ -41,7 +41,7 @@ def orthonormal(kernel: Array) -> Array:
     w = kernel / norm_bound(kernel)
     wide = w.shape[0] < w.shape[1]
     w = w.T if wide else w
-    for _ in range(NUM_ITERATIONS):
+    for _ in range(num_iterations):
         w = 1.5 * w - 0.5 * _matmul(w, _matmul(w.T, w))
     return (1 - MARGIN) * (w.T if wide else w)
 
@@ -72,7 +72,7 @@ class LipschitzMLP(nn.Module):
         lead, dtype = x.shape[:-1], jax.dtypes.canonicalize_dtype(float)
         x = x.reshape(-1, x.shape[-1]).T
         for index, width in enumerate((*self.hidden, self.out)):
-            kernel = self.param(f"kernel_{index}", nn.initializers.orthogonal(), (x.shape[0], width), dtype)
+            kernel = self.param(f"kernel_{index}", _initial, (x.shape[0], width), dtype)
             bias = self.param(f"bias_{index}", nn.initializers.zeros, (width,), dtype)[:, None]
             if index < len(self.hidden):
                 x = max_min(orthonormal(kernel).T @ x + bias)
@@ -92,6 +92,14 @@ def require_even(name: str, hidden: tuple[int, ...]) -> None:
     require(
         all(width % 2 == 0 for width in hidden), f"{name}={hidden}: units are sorted in pairs, so widths must be even"
     )
+
+
+def _initial(key: PRNGKey, shape: tuple[int, int], dtype: jnp.dtype) -> Array:
+    """Uniform among orthonormal kernels.
+
+    Flax's initialiser would do, but its QR factorisations, of more than a hundred members at once, wait for each other for ever on a CPU.
+    """
+    return orthonormal(jax.random.normal(key, shape, dtype), 24)
 
 
 def _matmul(a: Array, b: Array) -> Array:

@@ -43,6 +43,13 @@ def test_kernels_near_orthonormal_go_to_their_polar_factor():
         np.testing.assert_allclose(orthonormal.orthonormal(jnp.asarray(kernel)), expected, atol=2e-4)
 
 
+def test_networks_begin_orthonormal():
+    weights = orthonormal.LipschitzMLP((64, 64), 5).init(jax.random.key(0), jnp.zeros((1, 3)), LIPSCHITZ)
+    for index in range(3):
+        values = np.linalg.svd(weights["params"][f"kernel_{index}"], compute_uv=False)
+        np.testing.assert_allclose(values, 1.0, atol=1e-4)
+
+
 def weights_of(network, scale, seed=0):
     """Drawn anew, far from the initial ones."""
     start = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 3)), 1.0)
