@@ -5,6 +5,7 @@ from typing import Literal, get_args
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ebgan_mdn_jax import mixture as mixtures
 from ebgan_mdn_jax.types import Array
@@ -154,15 +155,26 @@ def squared_error(prediction: Array, target: Array) -> Array:
     return jnp.mean((prediction - target) ** 2, axis=-1)
 
 
-def energy_score(first: Array, second: Array, action: Array) -> Array:
-    r"""Energy score ``[B]`` of a policy (Gneiting & Raftery 2007), estimated without bias from two independent draws ``[B, Da]`` per row.
+def energy_score(draws: Array, action: Array) -> Array:
+    r"""Energy score ``[B]`` of a policy (Gneiting & Raftery 2007), estimated without bias from N > 1 ``draws [N, B, Da]`` per row.
 
     .. math:: \mathbb E\|x - a\| - \tfrac12\,\mathbb E\|x - x'\|
 
-    It judges policies that can only be sampled: its mean over demonstrations is least for their own conditional distribution. It is no
-    energy of an energy model; in one dimension it is the continuous ranked probability score.
+    It judges policies that can only be sampled: its mean over demonstrations ``action [B, Da]`` is least for their own conditional
+    distribution. It is no energy of an energy model; in one dimension it is the continuous ranked probability score.
     """
     chex.assert_rank(action, 2)
-    chex.assert_equal_shape([first, second, action])
-    to_action = jnp.linalg.norm(first - action, axis=-1) + jnp.linalg.norm(second - action, axis=-1)
-    return 0.5 * (to_action - jnp.linalg.norm(first - second, axis=-1))
+    chex.assert_shape(draws, (None, *action.shape))
+    return jnp.mean(_norm(draws - action[None]), axis=0) - 0.5 * spread(draws)
+
+
+def spread(draws: Array) -> Array:
+    """Mean distance ``[B]`` of two of the N > 1 ``draws [N, B, Da]`` of a row."""
+    chex.assert_rank(draws, 3)
+    first, second = np.triu_indices(draws.shape[0], 1)
+    return jnp.mean(_norm(draws[first] - draws[second]), axis=0)
+
+
+def _norm(x: Array) -> Array:
+    """Euclidean norm over the last axis, with slope 0 at 0, where there is none."""
+    return jnp.sqrt(jnp.maximum(jnp.sum(x**2, axis=-1), jnp.finfo(x.dtype).tiny))

@@ -251,6 +251,7 @@ _PAPER: dict[str, Callable[[str], tuple[str, ...]]] = {
     "cvae": _cvae,
     "flow": _flow,
     "diffusion": _diffusion,
+    "energy_score": _cvae,
     "bayesian_mdn": _bayesian_mdn,
     "nearest_neighbour": _nearest_neighbour,
 }

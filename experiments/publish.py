@@ -138,13 +138,17 @@ def renew(text: str, link: str = "experiments/") -> str:
 
 
 def benchmark_block(name: str, results: str) -> str:
-    """Table, figure and origin of one benchmark; where settings compete, the table has the best of each side, and the CSV all."""
+    """Table, figure and origin of one benchmark; the CSV has more where settings compete, of which the table has the best, or seeds do."""
     with (BENCHMARKS / f"{name}.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
     if "best" in header:
         place = header.index("best")
         rows = [row[:place] + row[place + 1 :] for row in rows if row[place]]
         header.remove("best")
+    if "seed" in header:  # the table has the rows of all seeds together
+        place = header.index("seed")
+        rows = [row[:place] + row[place + 1 :] for row in rows if row[place] == "all"]
+        header.remove("seed")
     launch = read_json(BENCHMARKS / f"{name}.json")
     drawn = f"![{name}]({results}/benchmarks/{name}.png)\n\n" if (BENCHMARKS / f"{name}.png").is_file() else ""
     return (

@@ -156,6 +156,7 @@ def test_published_benchmarks_come_from_committed_code():
         "chunk_bounds",
         "graph_energy",
         "langevin_forms",
+        "lipschitz",
         "mutual_information",
         "search_dimensions",
         "two_modes",

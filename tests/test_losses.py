@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.special
+import scipy.stats
 
 from ebgan_mdn_jax import losses, mixture
 
@@ -195,3 +196,46 @@ def test_info_nce_keeps_its_gradient_where_the_true_action_is_all_but_impossible
     for logits, expected in (([0.0] * 4, 1.386294), ([1.0, 2, 3, 4], 0.440190), ([0.0] * 9, 2.197225)):
         value = losses.info_nce(-jnp.asarray(logits[-1:]), -jnp.asarray(logits[:-1])[:, None])
         np.testing.assert_allclose(value, expected, rtol=1e-5)
+
+
+# Energy score
+
+
+def test_energy_score_is_the_formula():
+    rng = np.random.default_rng(0)
+    draws, action = rng.normal(size=(5, 4, 3)), rng.normal(size=(4, 3))
+    distance = lambda x, y: np.sqrt(np.sum((x - y) ** 2))  # noqa: E731
+    for row, (score, spread) in enumerate(zip(losses.energy_score(draws, action), losses.spread(draws), strict=True)):
+        between = [distance(draws[i, row], draws[j, row]) for i in range(5) for j in range(5) if i != j]
+        expected = np.mean([distance(x[row], action[row]) for x in draws]) - 0.5 * np.mean(between)
+        assert float(score) == pytest.approx(expected, rel=1e-5)
+        assert float(spread) == pytest.approx(np.mean(between), rel=1e-5)
+
+
+@pytest.mark.parametrize("num_draws", [2, 7])
+def test_energy_score_of_a_gaussian_is_the_closed_form_crps(num_draws):
+    """Gneiting & Raftery 2007, equation 21; unbiased for any number of draws: 5 standard errors."""
+    rows, mean, scale, action = 40_000, 0.4, 1.7, -0.9
+    draws = mean + scale * np.random.default_rng(1).normal(size=(num_draws, rows, 1)).astype(np.float32)
+    scores = np.asarray(losses.energy_score(jnp.asarray(draws), jnp.full((rows, 1), action)), np.float64)
+    at = (action - mean) / scale
+    normal = scipy.stats.norm
+    expected = scale * (at * (2 * normal.cdf(at) - 1) + 2 * normal.pdf(at) - 1 / np.sqrt(np.pi))
+    assert scores.mean() == pytest.approx(expected, abs=5 * scores.std() / np.sqrt(rows))
+
+
+def test_energy_score_is_proper():
+    """In two dimensions it is least for draws of the data's own distribution; narrower, wider and moved ones are worse."""
+    normal = np.random.default_rng(0).normal(size=(5, 20_000, 2)).astype(np.float32)
+    truth, *others = (
+        float(jnp.mean(losses.energy_score(jnp.asarray(f(normal[:4])), jnp.asarray(normal[4]))))
+        for f in (lambda x: x, lambda x: 0.3 * x, lambda x: 2 * x, lambda x: x + 0.7)
+    )
+    assert truth + 0.03 < min(others)
+
+
+def test_energy_score_has_a_slope_where_draws_coincide():
+    slope = jax.grad(lambda draws: jnp.sum(losses.energy_score(draws, jnp.zeros((2, 3)))))(jnp.zeros((4, 2, 3)))
+    np.testing.assert_array_equal(slope, 0.0)
+    with pytest.raises(AssertionError):
+        losses.energy_score(jnp.zeros((4, 1, 3)), jnp.zeros((2, 3)))

@@ -232,7 +232,8 @@ VARIANTS = {
         ({"num_candidates": 64, "langevin_share": 0.5, "gradient_penalty": "2"}, {"penalty_margin": 0.01}),
         ({"num_candidates": 64, "search": "langevin", "second_pass": True}, {}),
         ({"num_candidates": 64, "replay_buffer": 2_000}, {}),
-    )
+    ),
+    "energy_score": (({"network": "lipschitz"}, {"lipschitz": 1.0}),),  # a limit that is reached at once
 }
 
 
@@ -240,7 +241,8 @@ def test_every_hyperparameter_changes_training_or_the_actions(module):
     """Params themselves may hold a copy of Hyper, so what is compared is logs of a few steps, energies and draws."""
     idle = set(module.Hyper._fields)
     for changes, hyper in VARIANTS.get(name_of(module), (({}, {}),)):
-        method = make(module) if not changes else module.make(small("ibc", **changes), SPEC, HORIZON, GRADIENT_DESCENT)
+        config = small(name_of(module), **changes)
+        method = make(module) if not changes else module.make(config, SPEC, HORIZON, GRADIENT_DESCENT)
         start = jax.jit(method.init)(jax.random.key(0))
         if module is not nearest_neighbour:  # whose memory is full after an epoch
             start = start._replace(step=jnp.asarray(HORIZON.num_steps, jnp.int32))

@@ -137,7 +137,7 @@ def make_losses(config: Config, generator: Generator, logit: Callable) -> Losses
         generated, other = draw_pair(key, generator, generator_params, batch.obs, axis_name)
         on_generated = logit(jax.lax.stop_gradient(discriminator_params), batch.obs, generated)
         loss = -on_generated if wasserstein else jax.nn.softplus(-on_generated)
-        return jnp.mean(loss), jnp.mean(losses.energy_score(generated, other, batch.action))
+        return jnp.mean(loss), jnp.mean(losses.energy_score(jnp.stack([generated, other]), batch.action))
 
     return Losses(discriminator_loss, generator_loss)
 

@@ -125,7 +125,7 @@ def make_losses(config: Config, spec: Spec, generator: Generator, energy: Callab
     def generator_loss(generator_params, energy_params, batch, key, axis_name=None):
         generated, other = draw_pair(key, generator, generator_params, batch.obs, axis_name)
         value = energy(jax.lax.stop_gradient(energy_params), batch.obs, generated)
-        return jnp.mean(value), jnp.mean(losses.energy_score(generated, other, batch.action))
+        return jnp.mean(value), jnp.mean(losses.energy_score(jnp.stack([generated, other]), batch.action))
 
     return Losses(energy_loss, generator_loss)
 

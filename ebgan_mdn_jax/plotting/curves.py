@@ -11,6 +11,7 @@ from ebgan_mdn_jax.plotting import canvas
 UNITS = {
     "mse": "network units squared",
     "energy_score": "network units",
+    "spread": "network units",
     "scale": "network units",
     "penalty": "squared norm",
     "distance": "half extents",

@@ -25,9 +25,9 @@ class Band(NamedTuple):
 class Panel(NamedTuple):
     """One panel: lines of `bands_figure`, or for `scatter_figure` points ``([P], [P])``, by label.
 
-    ``ticks``: the x axis has its ticks where the lines have points, and the points are marked. ``theory``: what theory says of some lines,
-    by their labels, dashed in their colours; ``bounds``: what it allows them, dotted. ``least``: where a logarithmic y axis starts, which
-    then ends at twice the largest point.
+    ``ticks``: the x axis has its ticks where the lines have points, and the points are marked. ``theory``: what theory says, by label: of
+    lines, dashed in their colours, and beside points; ``bounds``: what it allows lines, dotted. ``least``: where a logarithmic y axis
+    starts, which then ends at twice the largest point.
     """
 
     title: str
@@ -73,10 +73,15 @@ def bands_figure(panels: Sequence[Panel]):
 
 @canvas.style()
 def scatter_figure(panels: Sequence[Panel]):
-    """A point per member, one colour per label throughout."""
+    """A point per member, one colour per label throughout; theory is lines, levels among them dashed."""
     figure, axes, colors = _layout(panels)
     for ax, panel in zip(axes, panels, strict=True):
-        _x_axis(ax, panel, np.zeros(0))
+        _x_axis(ax, panel, np.unique(np.concatenate([np.zeros(0), *(x for x, _ in panel.lines.values())])))
+        for label, line in panel.theory.items():
+            if line.x is None:
+                ax.axhline(line.value[0], color=colors[label], linewidth=1.2, linestyle="--")
+            else:
+                ax.plot(line.x, line.value, color=colors[label], linewidth=1.2)
         for label, (x, y) in panel.lines.items():
             ax.scatter(x, y, s=14, color=colors[label], alpha=0.75, linewidths=0)
     return figure
@@ -86,7 +91,7 @@ def _layout(panels):
     """An empty figure with an axis per panel and the legend of all labels, and the labels' colours."""
     from matplotlib.lines import Line2D
 
-    labels = list(dict.fromkeys(label for panel in panels for label in panel.lines))
+    labels = list(dict.fromkeys(label for panel in panels for label in (*panel.lines, *panel.theory)))
     colors = dict(zip(labels, canvas.colors(len(labels)), strict=True))
     counts = Counter(panel.title for panel in panels)
     most = max(counts.values())

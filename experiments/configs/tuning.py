@@ -37,6 +37,10 @@ _SETTINGS: dict[str, tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]] = {
     ),
     "flow": ((_RATES,), tuple((f"method.predict={what}",) for what in ("action", "velocity"))),
     "diffusion": ((_RATES,), tuple((f"method.predict={what}",) for what in ("action", "noise"))),
+    "energy_score": (
+        (f"method.hidden={_WIDE}", _RATES),
+        (("method.latent_dim=2",), ("method.latent_dim=8",)),
+    ),
     "cgan": (
         (
             f"method.generator_hidden={_WIDE}",
