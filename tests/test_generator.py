@@ -37,7 +37,8 @@ def make(**fields):
 
 
 @pytest.mark.parametrize(
-    ("covariance", "family"), [("isotropic", "gaussian"), ("full", "gaussian"), ("diagonal", "laplace")]
+    ("covariance", "family"),
+    [("isotropic", "gaussian"), ("low_rank", "gaussian"), ("full", "gaussian"), ("diagonal", "laplace")],
 )
 def test_log_prob_is_that_of_its_mixture_for_any_number_of_actions(covariance, family):
     generator, params, obs = make(covariance=covariance, family=family)
