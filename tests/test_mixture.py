@@ -307,3 +307,14 @@ def test_weight_entropy_matches_scipy_and_is_at_most_log_k():
     np.testing.assert_allclose(entropy, scipy.stats.entropy(np.exp(mixture.log_weights), axis=-1), rtol=1e-5)
     even = mixture._replace(log_weights=jnp.full_like(mixture.log_weights, -np.log(K)))
     np.testing.assert_allclose(mixtures.weight_entropy(even), np.log(K), rtol=1e-6)
+
+
+@pytest.mark.parametrize("covariance", [c for c in COVARIANCES if c != "fixed"])
+def test_outputs_for_given_means_and_scale(covariance):
+    means, rank = jnp.asarray(np.random.default_rng(0).normal(size=(K, DA)), jnp.float32), RANK.get(covariance, 0)
+    outputs = mixtures.to_outputs(means, 0.2, covariance, rank)
+    mixture = from_outputs(outputs, K, DA, covariance, 0.0, rank=rank)
+    np.testing.assert_array_equal(mixture.means, means)
+    np.testing.assert_allclose(mixture.log_weights, np.full(K, -np.log(K)), rtol=1e-6)
+    for k in range(K):
+        np.testing.assert_allclose(tril_of(mixture, k), 0.2 * np.eye(DA), atol=1e-6)

@@ -54,8 +54,8 @@ class Config:
         require_decay(self.decay_every)
         require_at_least(1, self, "method", "num_networks")
         require(
-            self.generator.independent_steps == 1,
-            f"method.generator.independent_steps={self.generator.independent_steps}: a mixture of several networks needs 1",
+            self.generator.independent_steps == 1 and self.generator.start == "network",
+            "method.generator: several networks need independent_steps=1 and start=network",
         )
         require(0 < self.burn_in < 1, f"method.burn_in={self.burn_in}: needs a share between 0 and 1")
 
