@@ -149,8 +149,6 @@ def test_a_start_at_data_finds_every_group_of_rows(fields):
         np.testing.assert_allclose(spread, np.broadcast_to(0.2 * np.eye(2), spread.shape), rtol=0.01, atol=0.01)
     else:
         np.testing.assert_allclose(spread, 0.2, rtol=0.01)
-    same, _, _ = make(start="network", **fields)
-    assert same.start(jax.random.key(3), params, rows) is params
 
 
 def test_spread_rows_are_rows_and_more_than_there_are():

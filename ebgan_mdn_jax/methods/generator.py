@@ -18,6 +18,7 @@ from ebgan_mdn_jax.types import Array, PRNGKey, PyTree, Spec, require, require_a
 
 Draw = Literal["sample", "mode", "component_mean"]
 Candidates = Literal["mixture", "component"]
+_START = 0x53544152  # folded into the first step's key, so that the start shares no noise with its rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +65,9 @@ class Generator(NamedTuple):
     """Pure functions of one generator; ``params`` are network weights, ``scale_floor`` a scalar."""
 
     init: Callable  # (key) -> params
-    start: Callable  # (key, params, actions [B, Da]) -> params at the first step, as ``config.start`` says
+    start: (
+        Callable | None
+    )  # (key, params, actions [B, Da]) -> params whose components are near them; None for "network"
     mixture: Callable | None  # (params, obs [B, Do], scale_floor) -> mixture; None with a latent
     row_mixture: Callable  # (params, obs [B, Do], row keys [B], scale_floor) -> mixture with one latent per row
     row_sample: Callable  # (mixture, row keys [B], num_samples) -> [N, B, Da]
@@ -92,8 +95,6 @@ def make(config: GeneratorConfig, spec: Spec) -> Generator:
         return network.init(key, jnp.zeros((1, config.latent_dim + spec.obs_dim)), 0.0)
 
     def start(key, params, actions):
-        if config.start == "network":
-            return params
         steps = actions.reshape(len(actions), config.independent_steps, -1)
         means = jax.vmap(spread_rows, (None, 1, None))(key, steps, config.num_components)
         head = (config.start_scale, config.covariance, config.rank)
@@ -133,7 +134,7 @@ def make(config: GeneratorConfig, spec: Spec) -> Generator:
     exact = config.latent_dim == 0
     return Generator(
         init,
-        start,
+        start if config.start == "data" else None,
         mixture if exact else None,
         row_mixture,
         row_sample,
@@ -145,8 +146,10 @@ def make(config: GeneratorConfig, spec: Spec) -> Generator:
 
 def started(generator: Generator, state: TrainState, key: PRNGKey, actions: Array, axis_name: str | None) -> PyTree:
     """Weights of a method's generator, which at its first step start from the minibatch's ``actions [B, Da]``."""
-    rows = collectives.all_rows(actions, axis_name)
     weights = state.params.generator
+    if generator.start is None:
+        return weights
+    rows, key = collectives.all_rows(actions, axis_name), jax.random.fold_in(key, _START)
     return jax.lax.cond(state.step == 0, lambda: generator.start(key, weights, rows), lambda: weights)
 
 
