@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
+from ebgan_mdn_jax import mixture as mixtures
 from ebgan_mdn_jax import plotting
 from ebgan_mdn_jax.evaluation import divergences, statistics
 from ebgan_mdn_jax.methods.base import Method
@@ -230,7 +231,8 @@ def _figure_arrays(run: Run, params: PyTree) -> dict[str, np.ndarray]:
         if method.log_prob:
             arrays |= {"actions": grid, "log_prob": jax.jit(method.log_prob)(first, obs, actions)}
     if method.mixture:
-        arrays |= jax.jit(method.mixture)(first, obs)._asdict()
+        rows = jax.jit(method.mixture)(first, obs)
+        arrays |= (mixtures.full(rows) if isinstance(rows, mixtures.LowRankMixture) else rows)._asdict()
     if run.task.joints:
         arrays |= _arm_arrays(run.task.joints, demonstrations, np.asarray(obs), np.asarray(samples))
     return {name: np.asarray(value) for name, value in arrays.items()}

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ebgan_mdn_jax import mixture as mixtures
 from ebgan_mdn_jax.normalization import Normalization
 from ebgan_mdn_jax.types import Array, Horizon, Latents, PRNGKey, PyTree, require
 
@@ -36,7 +35,7 @@ class Method(NamedTuple):
     act: Callable  # (key, params, obs [B, Do]) -> [B, Da], chosen as Config.act_by says: what a deployed policy does
     energy: Callable | None  # (params, obs [B, Do], action [..., B, Da]) -> [..., B]
     log_prob: Callable | None  # (params, obs [B, Do], action [..., B, Da]) -> [..., B]; exact densities only
-    mixture: Callable | None  # (params, obs [B, Do]) -> Mixture | FullMixture, where the policy is one
+    mixture: Callable | None  # (params, obs [B, Do]) -> JointMixture, where the policy is one
     losses: tuple[
         str, ...
     ]  # fields of Info that training lowers, the policy's first; a member is frozen when one is not finite
@@ -103,12 +102,13 @@ def in_data_units(method: Method, normalization: Normalization) -> Method:
 
     def mixture(params, obs):
         inner = method.mixture(params, n.obs(obs))
-        spread = inner[2]
-        scale = jnp.asarray(n.action_scale, spread.dtype)
-        scale = scale[:, None] if isinstance(inner, mixtures.FullMixture) else scale
-        return type(inner)(
-            inner.log_weights, n.action_to_data(inner.means), spread * jnp.broadcast_to(scale, spread.shape)
-        )
+        scale = jnp.asarray(n.action_scale, inner.means.dtype)
+
+        def widen(spread):  # [..., Da] or a matrix [..., Da, any]
+            each = scale if spread.ndim == inner.means.ndim else scale[:, None]
+            return spread * jnp.broadcast_to(each, spread.shape)
+
+        return type(inner)(inner.log_weights, n.action_to_data(inner.means), *map(widen, inner[2:]))
 
     def in_units(latents):
         return Latents(
