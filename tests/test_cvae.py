@@ -129,6 +129,33 @@ def test_losses_are_means_over_an_actions_elements(loss, of_error):
     assert float(info.scale) == 0.0
 
 
+def test_mmd_is_that_of_loops_and_vanishes_on_average_for_one_law():
+    """The mean over 300 pairs of samples of one law is 0 to within 5 standard errors."""
+    a, b = (np.random.default_rng(i).normal(i, 1, (6, 2)) for i in range(2))
+    kernel = lambda x, y: sum(s * 4 / (s * 4 + np.sum((x - y) ** 2)) for s in (0.5, 1, 2, 4))  # noqa: E731
+    pairs = lambda x: np.mean([kernel(x[i], x[j]) for i in range(6) for j in range(6) if i != j])  # noqa: E731
+    expected = pairs(a) + pairs(b) - 2 * np.mean([kernel(x, y) for x in a for y in b])
+    np.testing.assert_allclose(cvae.mmd(jnp.asarray(a), jnp.asarray(b)), expected, rtol=1e-4)
+    draws = jax.random.normal(jax.random.key(0), (2, 300, 16, 2))
+    values = np.asarray(jax.jit(jax.vmap(cvae.mmd))(*draws))
+    assert abs(values.mean()) < 5 * values.std() / np.sqrt(300)
+    shifted = np.asarray(jax.jit(jax.vmap(cvae.mmd))(draws[0] + 1, draws[1]))
+    assert shifted.mean() > 10 * shifted.std() / np.sqrt(300)
+
+
+def test_mmd_of_a_split_batch_is_that_of_the_whole():
+    config = cvae.Config((8,), (8,), reconstruction="l1", regulariser="mmd")
+    method = cvae.make(config, SPEC, Horizon(10, 1), optax.identity())
+    state, hyper = method.init(jax.random.key(0)), method.hyper._replace(beta=5.0)
+    whole = Batch(*np.random.default_rng(0).normal(size=(2, 12, 1)).astype(np.float32))
+    alone, info = jax.jit(method.step)(state, whole, hyper)
+    assert float(info.loss) != pytest.approx(float(info.reconstruction + 5 * info.kl), rel=1e-3)
+    parts = jax.tree.map(lambda x: x.reshape(3, 4, 1), whole)
+    split, infos = jax.jit(jax.vmap(lambda part: method.step(state, part, hyper, "batch"), axis_name="batch"))(parts)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[1], b, atol=1e-6), split.params, alone.params)
+    np.testing.assert_allclose(infos.loss, jnp.full(3, info.loss), rtol=1e-4)
+
+
 def test_deployed_with_zero_it_decodes_zero():
     """And the latents that evaluation sees are those of training; a decoder without deviations draws their decoded prior."""
     config = cvae.Config((8,), (8,), reconstruction="l1", sample_by="sample", act_by="zero")

@@ -11,12 +11,14 @@ Expected: no published number. Theory: information at most C / beta, with C the 
 Run time: 21 minutes on two busy CPU cores.
 """
 
-from experiments.configs.base import SweepFigure, run_spec
+from experiments.configs.base import RunSpec, SweepFigure, run_spec
 
 _BETAS = "0,0.0001,0.001,0.003,0.01,0.03,0.06,0.1,0.2,0.4,0.8,2,10"
 
-RUNS = tuple(
-    run_spec(
+
+def sweep(task: str, latent_dim: int, loss: str, betas: str, *overrides: str, variant: str) -> RunSpec:
+    """All ``betas`` of a loss on a task."""
+    return run_spec(
         task,
         "cvae",
         4,
@@ -27,9 +29,14 @@ RUNS = tuple(
         f"method.latent_dim={latent_dim}",
         f"method.reconstruction={loss}",
         "hyper.learning_rate=0.002",
-        f"hyper.beta={_BETAS}",
-        variant=loss,
+        f"hyper.beta={betas}",
+        *overrides,
+        variant=variant,
     )
+
+
+RUNS = tuple(
+    sweep(task, latent_dim, loss, _BETAS, variant=loss)
     for task, latent_dim in (("planar_circle", 2), ("radial_8", 4))
     for loss in ("l1", "squared")
 )
