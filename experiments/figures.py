@@ -31,6 +31,7 @@ CURVE_COLUMNS = (
 ARRAY_COLUMNS = ("task", "run", "method", "array", "shape", "values")
 POINTS = 50  # of a published training curve
 _SEEDS, _DRAWS = 2, 10  # of published samples
+_CHUNKS = 100  # of published demonstrations, and of samples 40 of seed 0
 # What a figure of arrays is drawn from.
 _ARRAYS = {
     "samples": ("train_obs", "train_action", "obs", "samples"),
@@ -39,6 +40,7 @@ _ARRAYS = {
         *("log_weights", "means", "scales", "scale_trils"),
     ),
     "arms": ("arm_targets", "arm_samples", "arm_demonstrations"),
+    "chunks": ("train_action", "samples"),
 }
 _DPI = 90
 
@@ -123,6 +125,8 @@ def data_files(specs: Iterable[FigureSpec], runs: Sequence[Run]) -> dict[str, st
 def arrays_csv(runs: Sequence[Run], specs: Iterable[ArraysFigure]) -> str:
     """``arrays.csv``: a row per array of a run, its values in C order to four digits. Grids have every second action."""
     of_name = {run.path.name: run for run in runs}
+    specs = tuple(specs)
+    chunks = {name for spec in specs if spec.kind == "chunks" for name in spec.runs}
     wanted: dict[str, dict[str, None]] = {}
     for spec in specs:
         for name in spec.runs:
@@ -136,8 +140,10 @@ def arrays_csv(runs: Sequence[Run], specs: Iterable[ArraysFigure]) -> str:
         loaded = load_arrays(run)
         for array in (array for array in arrays if array in loaded):
             values = loaded[array]
-            if array in ("samples", "arm_samples"):
-                values = values[:_SEEDS, :_DRAWS]
+            if array == "train_action" and name in chunks:
+                values = values[:_CHUNKS]
+            elif array in ("samples", "arm_samples"):
+                values = values[:1, :40] if name in chunks else values[:_SEEDS, :_DRAWS]
             if array in ("actions", "energy", "log_prob") and plotting.geometry(loaded) == "curve":
                 values = values[::2]
             numbers = " ".join(f"{value:.4g}" for value in values.ravel())
@@ -284,7 +290,7 @@ def curve_panels(spec: CurvesFigure, path: pathlib.Path) -> list[plotting.Panel]
 
 
 def arrays_figure(spec: ArraysFigure, path: pathlib.Path):
-    """Samples, arms or a landscape of the runs of one task."""
+    """Samples, arms, chunks or a landscape of the runs of one task."""
     require(path.is_file(), f"{path} does not exist: publish the sweep again, so that figure {spec.name} can be drawn")
     drawn = read_arrays(path)
     task, _, arrays = drawn[spec.runs[0]]
@@ -297,6 +303,8 @@ def arrays_figure(spec: ArraysFigure, path: pathlib.Path):
         )
         for name in spec.runs
     ]
+    if spec.kind == "chunks":
+        return plotting.chunks_figure(rows)
     return plotting.arms_figure(rows) if spec.kind == "arms" else plotting.samples_figure(rows, axes_of(task, arrays))
 
 

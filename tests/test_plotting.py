@@ -226,6 +226,24 @@ def arm_arrays(num_targets=3):
     return {"arm_targets": joints[0, 0, :, -1], "arm_samples": joints, "arm_demonstrations": joints[0, :2]}
 
 
+def test_chunks_are_drawn_as_ways():
+    rng = np.random.default_rng(0)
+    rows = [
+        plotting.Samples(name, {"train_action": rng.random((5, 6)), "samples": rng.random((2, 50, 1, 6))}, ["seed 0"])
+        for name in "abcde"
+    ]
+    rows[1].arrays["samples"][0, 2, 0, 3] = np.nan
+    figure = plotting.chunks_figure(rows)
+    assert [ax.get_title() for ax in figure.axes] == [*"abcde", "", "", ""]
+    assert [ax.axison for ax in figure.axes] == [True] * 5 + [False] * 3
+    demonstrated, _, drawn, ends = figure.axes[1].collections
+    np.testing.assert_array_equal(demonstrated.get_segments(), rows[1].arrays["train_action"].reshape(5, 3, 2))
+    kept = [n for n in range(40) if n != 2]  # one is not finite
+    ways = rows[1].arrays["samples"][0, kept, 0].reshape(39, 3, 2)
+    np.testing.assert_array_equal(drawn.get_segments(), ways)
+    np.testing.assert_array_equal(ends.get_offsets(), ways[:, -1])
+
+
 def test_arms_are_drawn_at_their_targets():
     arrays = arm_arrays()
     arrays["arm_samples"][0, 3, 1, 1, 0] = np.nan

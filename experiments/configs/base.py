@@ -53,10 +53,13 @@ class ScatterFigure(NamedTuple):
 
 
 class ArraysFigure(NamedTuple):
-    """What ``runs`` of one task draw ("samples"), as configurations of an arm ("arms"), or the energy of the one run ("landscape")."""
+    """What ``runs`` of one task draw ("samples"; "arms": as configurations of an arm; "chunks": as ways in the plane), or "landscape".
+
+    The last is the energy of the one run.
+    """
 
     name: str
-    kind: Literal["samples", "landscape", "arms"]
+    kind: Literal["samples", "landscape", "arms", "chunks"]
     runs: tuple[str, ...]
 
 

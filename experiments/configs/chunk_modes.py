@@ -9,7 +9,7 @@ Expected: no published number. A head of whole chunks keeps at least 95 % of the
 Run time: to be measured.
 """
 
-from experiments.configs.base import RunSpec, TaskFigure, run_spec
+from experiments.configs.base import ArraysFigure, RunSpec, TaskFigure, run_spec
 
 SEEDS = 4
 _RATES = {"mdn": "learning_rate", "ebgan_mdn": "generator_learning_rate"}
@@ -68,4 +68,7 @@ RUNS = (
     *(_other(task, method) for method in _OTHERS for task in _TASKS.values()),
 )
 
-FIGURES = (TaskFigure("modes", "modes", ("share_coverage@tau=0.5", "on_support", "success"), log=True),)
+FIGURES = (
+    TaskFigure("modes", "modes", ("share_coverage@tau=0.5", "on_support", "success"), log=True),
+    ArraysFigure("chunks", "chunks", tuple(f"radial_8_short-{method}" for method in (*_RATES, *_OTHERS))),
+)
