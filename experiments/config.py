@@ -9,7 +9,7 @@ import typing
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from ebgan_mdn_jax.data import episodes
+from ebgan_mdn_jax.data import formats
 from ebgan_mdn_jax.methods import METHODS
 from ebgan_mdn_jax.tasks import TASKS, find
 from ebgan_mdn_jax.tasks.base import EvaluationConfig
@@ -117,12 +117,12 @@ def make_config(
     """Defaults of a task and a method, changed by those of the preset and then by ``overrides`` of the form "path=value".
 
     Paths start with train, data, method, evaluation or hyper; ``hyper`` values may be lists, whose combinations become members. In place
-    of a task there may be a path of your own demonstrations, ending in ".npz".
+    of a task there may be a path of your own demonstrations, of a kind that `data.formats` reads.
 
     Raises:
       InputError: if a name, path, type or value is wrong.
     """
-    own = task_name.endswith(episodes.SUFFIX)
+    own = formats.has_reader(task_name)
     require(own or task_name in TASKS, f"unknown task {task_name!r}: expected one of {', '.join(TASKS)}")
     require(method_name in METHODS, f"unknown method {method_name!r}: expected one of {', '.join(METHODS)}")
     require(num_seeds >= 1, f"seeds={num_seeds}: needs at least 1")
@@ -132,7 +132,7 @@ def make_config(
     data = DataConfig()
     if own:
         path = resolve_path(task_name)
-        task_name, data = path.name, EpisodesConfig(str(path), episodes.checksum(path))
+        task_name, data = path.name, EpisodesConfig(str(path), formats.checksum(path))
     config = ExperimentConfig(
         task_name,
         method_name,

@@ -13,7 +13,7 @@ import jax
 from absl import app, flags, logging
 
 from ebgan_mdn_jax import data
-from ebgan_mdn_jax.data import episodes
+from ebgan_mdn_jax.data import formats
 from ebgan_mdn_jax.methods import METHODS
 from ebgan_mdn_jax.tasks import TASKS
 from ebgan_mdn_jax.training.devices import Parallel
@@ -28,7 +28,7 @@ _NO_WRITING = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUO
 
 TASK = flags.DEFINE_enum("task", "hyperbola", list(TASKS), "Where demonstrations come from.")
 DATA = flags.DEFINE_string(
-    "data", None, "In place of a task: your own demonstrations, an .npz of obs, action and episode_ends."
+    "data", None, "In place of a task: your own demonstrations, such as an .npz of obs, action and episode_ends."
 )
 METHOD = flags.DEFINE_enum("method", "ebgan_mdn", list(METHODS), "What to train.")
 PRESET = flags.DEFINE_enum(
@@ -86,6 +86,8 @@ BASELINE = flags.DEFINE_string(
 RECOMPUTE = flags.DEFINE_boolean(
     "recompute", False, "Work out the published table.csv anew from members.csv; without --config all of them."
 )
+CHUNK = flags.DEFINE_integer("chunk", 16, "Steps of a chunk of actions.", lower_bound=1)
+ACTIONS = flags.DEFINE_enum("actions", "position", ["position", "displacement"], "What actions are.")
 OUTPUT = flags.DEFINE_string("output", "policy.bin", "File to write.")
 MEMBER = flags.DEFINE_string("member", "0", "Index of the member, seeds fastest; or best: by the held-out rows.")
 EXECUTOR = flags.DEFINE_enum("executor", "slurm", ["slurm", "local"], "Where jobs run.")
@@ -127,6 +129,8 @@ _ALL = (
     DRY_RUN,
     BASELINE,
     RECOMPUTE,
+    CHUNK,
+    ACTIONS,
     OUTPUT,
     MEMBER,
     EXECUTOR,
@@ -146,8 +150,8 @@ def task() -> str:
     require(not TASK.present, f"--task has no meaning beside --data={DATA.value}")
     require(not DATA_DIR.present, f"--data_dir has no meaning beside --data={DATA.value}")
     require(
-        DATA.value.endswith(episodes.SUFFIX),
-        f"--data={DATA.value}: expected an {episodes.SUFFIX} of obs, action and episode_ends",
+        formats.has_reader(DATA.value),
+        f"--data={DATA.value}: expected your own demonstrations, a path that ends in {', '.join(formats.READERS)}",
     )
     return DATA.value
 

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from ebgan_mdn_jax import data
-from ebgan_mdn_jax.data import episodes
+from ebgan_mdn_jax.data import formats
 from ebgan_mdn_jax.methods import METHODS
 from ebgan_mdn_jax.methods.base import Method, in_data_units
 from ebgan_mdn_jax.normalization import Normalization
@@ -75,7 +75,7 @@ def _load_episodes(settings: EpisodesConfig, data_dir: str | None) -> data.Datas
     """The user's own demonstrations, from where they were or from ``data_dir``."""
     path = pathlib.Path(settings.path)
     path = resolve_path(data_dir) / path.name if data_dir else path
-    recorded = episodes.read(path, settings.sha256)
+    recorded = formats.read(path, settings.sha256)
     return data.from_episodes(recorded, settings.history, settings.chunk, settings.heldout_share, str(path))
 
 

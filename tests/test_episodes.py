@@ -11,7 +11,7 @@ import pytest
 import scipy.stats
 
 from ebgan_mdn_jax import data
-from ebgan_mdn_jax.data import episodes
+from ebgan_mdn_jax.data import episodes, formats, npz
 from ebgan_mdn_jax.tasks import TASKS, find, recorded
 from ebgan_mdn_jax.tasks.base import Conditional, Data, EvaluationConfig
 from ebgan_mdn_jax.types import Batch, InputError, Spec
@@ -153,11 +153,11 @@ def test_wrong_settings_are_refused():
 
 def test_a_file_comes_back_as_its_episodes(tmp_path):
     path = saved(tmp_path / "own.npz")
-    for ours, expected in zip(episodes.read(path), made(), strict=True):
+    for ours, expected in zip(npz.read(path), made(), strict=True):
         np.testing.assert_array_equal(ours.obs, expected.obs)
         np.testing.assert_array_equal(ours.action, expected.action)
     np.savez_compressed(path, notes=np.arange(3), **arrays(made()))  # more than is needed does no harm
-    assert [len(e.obs) for e in episodes.read(path, episodes.checksum(path))] == list(LENGTHS)
+    assert [len(e.obs) for e in formats.read(path, formats.checksum(path))] == list(LENGTHS)
 
 
 @pytest.mark.parametrize(
@@ -179,20 +179,20 @@ def test_a_file_comes_back_as_its_episodes(tmp_path):
 )
 def test_a_wrong_file_is_refused(tmp_path, changes, said):
     path = saved(tmp_path / "own.npz", **changes)
-    message = refused(episodes.read, path)
+    message = refused(npz.read, path)
     assert message.startswith(f"{path}: ") and re.search(said, message), message
 
 
 def test_a_missing_strange_or_changed_file_is_refused(tmp_path):
     path = tmp_path / "own.npz"
-    assert "cannot be read (No such file" in refused(episodes.read, path)
-    assert "cannot be read (Is a directory" in refused(episodes.read, tmp_path)
+    assert "cannot be read (No such file" in refused(npz.read, path)
+    assert "cannot be read (Is a directory" in refused(npz.read, tmp_path)
     for content in (b"", b"\x80\x04.", b"PK\x03\x04 and no more"):
         path.write_bytes(content)
-        assert "is not an .npz or is damaged (BadZipFile" in refused(episodes.read, path)
-    digest = episodes.checksum(saved(path))
+        assert "is not an .npz or is damaged (BadZipFile" in refused(npz.read, path)
+    digest = formats.checksum(saved(path))
     saved(path, action=arrays(made())["action"] + 1)
-    assert "has changed since training" in refused(episodes.read, path, digest)
+    assert "has changed since training" in refused(formats.read, path, digest)
 
 
 def test_a_shorter_header_does_not_hide_what_follows(tmp_path):
@@ -202,7 +202,7 @@ def test_a_shorter_header_does_not_hide_what_follows(tmp_path):
     path = saved(tmp_path / "own.npz")
     with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
         archive.writestr("obs.npy", stream.getvalue().replace(b"(17, 2)", b"(16, 2)"))
-    assert "more bytes than the array has" in refused(episodes.read, path)
+    assert "more bytes than the array has" in refused(npz.read, path)
 
 
 def test_damage_gives_an_error_or_a_correct_load(tmp_path):
@@ -218,7 +218,7 @@ def test_damage_gives_an_error_or_a_correct_load(tmp_path):
             damaged = content[: rng.integers(len(content))]
         path.write_bytes(damaged)
         try:
-            found = episodes.read(path)
+            found = npz.read(path)
         except InputError as error:
             assert "\n" not in str(error)
             refusals += 1
@@ -320,7 +320,7 @@ def test_own_demonstrations_train_evaluate_and_know_their_file(demonstrations, t
     [
         (("--data=own.npz", "--task=lines"), "--task has no meaning beside --data=own.npz"),
         (("--data=own.npz", "--data_dir=x"), "--data_dir has no meaning beside --data=own.npz"),
-        (("--data=own.csv",), "--data=own.csv: expected an .npz"),
+        (("--data=own.csv",), "--data=own.csv: expected your own demonstrations, a path that ends in .npz, .zarr"),
         (("--data=nowhere.npz",), "nowhere.npz: cannot be read (No such file"),
         (("--data={}", "--preset=paper"), "--preset=paper: no paper has settings for own.npz"),
         (("--data={}", "--set=data.redraw=True"), "--set=data.redraw=...: no such path"),

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from ebgan_mdn_jax.data import replay_zarr, robomimic, tfrecord
+from ebgan_mdn_jax.data import formats, replay_zarr, robomimic, tfrecord
 from ebgan_mdn_jax.types import InputError
 
 zarr = pytest.importorskip("zarr", reason="extra formats is not installed")
@@ -114,6 +114,20 @@ def test_tfrecord_of_another_writer_comes_back(tmp_path):
     assert [episode.reward.sum() for episode in tfrecord.episodes(tmp_path)] == [10, 21]
 
 
+def test_any_of_them_is_read_by_the_end_of_its_path(tmp_path):
+    for name, (write, _) in FORMATS.items():
+        write(tmp_path / name)
+        digest = formats.checksum(tmp_path / name)
+        assert_episodes(formats.read(tmp_path / name, digest))
+        with pytest.raises(InputError, match="has changed since training"):
+            formats.read(tmp_path / name, digest[::-1])
+    before = formats.checksum(tmp_path / "replay.zarr")
+    (tmp_path / "replay.zarr/.zgroup").rename(tmp_path / "replay.zarr/zgroup")
+    assert formats.checksum(tmp_path / "replay.zarr") != before
+    with pytest.raises(InputError, match="a.csv: expected a path that ends in .npz, .zarr"):
+        formats.read(tmp_path / "a.csv")
+
+
 def test_push_t_has_its_206_episodes():
     arrays = replay_zarr.arrays(recording("pusht/pusht_cchi_v7_replay.zarr"))
     assert arrays["obs"].shape == (25650, 5) and arrays["action"].shape == (25650, 2)
@@ -137,7 +151,7 @@ def test_d4rl_samples_have_their_records_and_episodes(name, num_records, num_epi
 FORMATS = {
     "demos.tfrecord": (write_tfrecord, tfrecord.read),
     "demos.hdf5": (write_hdf5, robomimic.read),
-    "replay.zarr": (write_zarr, replay_zarr.arrays),
+    "replay.zarr": (write_zarr, replay_zarr.read),
 }
 
 

@@ -7,15 +7,9 @@ Row t of an episode with observations :math:`o_1, ..., o_T` and actions :math:`a
 oldest first. Before the start the first observation stands in and after the end the last action, as in Diffusion Policy (Chi et al. 2023,
 arXiv 2303.04137), so that every step gives a row and no row spans two episodes.
 
-A file is an ``.npz`` of ``obs [steps, Do]``, ``action [steps, Da]``, all episodes one after another, and ``episode_ends [episodes]``: the
-number of steps up to the end of each, as in Diffusion Policy's replay buffers. It is read without pickle, and its checksums are verified.
+`data.formats` reads them from files.
 """
 
-import hashlib
-import io
-import os
-import pathlib
-import zipfile
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,8 +18,6 @@ from ebgan_mdn_jax import normalization
 from ebgan_mdn_jax.data.load import Dataset
 from ebgan_mdn_jax.types import Batch, InputError, Spec, require
 
-SUFFIX = ".npz"
-_LAYOUT = "expected obs [steps, Do], action [steps, Da] and episode_ends [episodes]"
 # A dimension that varies by less than this, relative to its values, or at all, is constant: that is rounding.
 _LEAST_EXTENT, _LEAST_ABSOLUTE = 1e-6, 1e-30
 
@@ -79,88 +71,6 @@ def windows(episode: Batch, history: int, chunk: int) -> Batch:
     before = np.maximum(steps[:, None] + np.arange(1 - history, 1), 0)
     ahead = np.minimum(steps[:, None] + np.arange(chunk), len(steps) - 1)
     return Batch(episode.obs[before].reshape(len(steps), -1), episode.action[ahead].reshape(len(steps), -1))
-
-
-def read(path: str | os.PathLike, sha256: str | None = None) -> list[Batch]:
-    """The episodes of a file.
-
-    Raises:
-      InputError: if it is missing, damaged, not laid out as above, or has another checksum than ``sha256``.
-    """
-    content = _content(path)
-    found = hashlib.sha256(content).hexdigest()
-    require(
-        sha256 in (None, found),
-        f"{path}: has changed since training (sha256 {found[:12]}..., expected {str(sha256)[:12]}...); restore the file, or train again",
-    )
-    obs, action, ends = (_arrays(content, path)[name] for name in ("obs", "action", "episode_ends"))
-    require(
-        ends.ndim == 1 and ends.dtype.kind in "iu",
-        f"{path}: episode_ends has shape {ends.shape} of {ends.dtype}, expected whole numbers [episodes]",
-    )
-    for part, values in (("obs", obs), ("action", action)):
-        require(values.ndim == 2, f"{path}: {part} has shape {values.shape}, expected [steps, {part} dimensions]")
-    require(
-        len(obs) == len(action),
-        f"{path}: obs has {len(obs)} steps, action {len(action)}; expected one action per observation",
-    )
-    require(
-        len(ends) > 0 and ends[-1] == len(obs),
-        f"{path}: episode_ends end at {ends[-1] if len(ends) else 'nothing'}, expected the number of steps, {len(obs)}",
-    )
-    starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
-    wrong = np.flatnonzero(ends.astype(np.int64) <= starts)
-    if wrong.size:
-        i = wrong[0]
-        raise InputError(
-            f"{path}: episode {i} is empty or goes back (from step {starts[i]} to {ends[i]}); episode_ends must rise, from above 0"
-        )
-    return [Batch(obs[a:b], action[a:b]) for a, b in zip(starts, ends.astype(np.int64), strict=True)]
-
-
-def checksum(path: str | os.PathLike) -> str:
-    """SHA-256 of a file.
-
-    Raises:
-      InputError: if it cannot be read.
-    """
-    return hashlib.sha256(_content(path)).hexdigest()
-
-
-def _content(path: str | os.PathLike) -> bytes:
-    try:
-        return pathlib.Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}); give the {SUFFIX} of your demonstrations"
-        ) from error
-
-
-def _arrays(content: bytes, path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """The three arrays; each member is read whole, since only then is its checksum compared."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            members = {name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()}
-        arrays = {name: _array(members[name]) for name in ("obs", "action", "episode_ends") if name in members}
-    except Exception as error:  # a damaged archive raises many kinds
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise InputError(
-            f"{path}: is not an {SUFFIX} or is damaged ({reason}); save it again by numpy.savez"
-        ) from error
-    missing = [name for name in ("obs", "action", "episode_ends") if name not in arrays]
-    require(
-        not missing,
-        f"{path}: has no {' and no '.join(missing)}; {_LAYOUT} (found: {', '.join(sorted(members)) or 'nothing'})",
-    )
-    return arrays
-
-
-def _array(member: bytes) -> np.ndarray:
-    stream = io.BytesIO(member)
-    array = np.lib.format.read_array(stream, allow_pickle=False)
-    if stream.read(1):
-        raise ValueError("more bytes than the array has")
-    return array
 
 
 def _check_episode(index: int, obs: np.ndarray, action: np.ndarray, name: str) -> Batch:

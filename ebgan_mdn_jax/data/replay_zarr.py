@@ -8,9 +8,20 @@ import pathlib
 
 import numpy as np
 
-from ebgan_mdn_jax.types import InputError, require
+from ebgan_mdn_jax.data import npz
+from ebgan_mdn_jax.types import Batch, InputError, require
 
 SUFFIX = ".zarr"
+
+
+def read(path: pathlib.Path) -> list[Batch]:
+    """The episodes of a folder.
+
+    Raises:
+      InputError: as `arrays`, or if shapes do not fit together.
+    """
+    found = arrays(path)
+    return npz.split(found["obs"], found["action"], found["episode_ends"], str(path))
 
 
 def arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
