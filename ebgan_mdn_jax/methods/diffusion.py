@@ -120,10 +120,15 @@ def make(
         time = jax.vmap(lambda key: jax.random.randint(key, shape[:1], 1, len(alpha_bar)), out_axes=1)(key_time)
         noise = jax.vmap(lambda key: jax.random.normal(key, shape, dtype), out_axes=1)(key_noise)  # [N, B, Da]
         left = jnp.asarray(alpha_bar, dtype)[time][..., None]
-        noisy = jnp.sqrt(left) * units.action(batch.action)[None] + jnp.sqrt(1 - left) * noise
+        action = jnp.broadcast_to(units.action(batch.action), noise.shape)
+        noisy = jnp.sqrt(left) * action + jnp.sqrt(1 - left) * noise
+        wanted, scale = noise, jnp.ones_like(left)
+        if config.predict == "action":  # the same loss, of the network's own output
+            wanted, scale = action, jnp.sqrt(left / (1 - left))
 
         def loss_fn(weights):
-            return jnp.mean((noise_fn(weights, batch.obs, noisy, time) - noise) ** 2), ()
+            error = network.apply(weights, batch.obs, noisy, time.astype(dtype) / config.train_steps) - wanted
+            return jnp.mean((scale * error) ** 2), ()
 
         (loss, _), grads = collectives.synced_value_and_grad(loss_fn, axis_name)(state.params.weights)
         rate = hyper.learning_rate * step_decay(state.step, horizon, hyper.learning_rate_decay, config.decay_every)

@@ -122,10 +122,14 @@ def make(
         noise = jax.vmap(lambda key: jax.random.normal(key, shape, dtype), out_axes=1)(key_noise)  # [N, B, Da]
         action = jnp.broadcast_to(units.action(batch.action), noise.shape)
         between = (1 - time)[..., None] * noise + time[..., None] * action
+        wanted, scale = action - noise, jnp.ones_like(time)[..., None]
+        if config.predict == "action":  # the same loss, of the network's own output
+            left = jnp.maximum(1 - time, _LEAST_LEFT)[..., None]
+            wanted, scale = between + left * wanted, 1 / left
 
         def loss_fn(weights):
-            velocity = velocity_fn(weights, batch.obs, between, time)
-            return jnp.mean((velocity - (action - noise)) ** 2), ()
+            error = network.apply(weights, batch.obs, between, time) - wanted
+            return jnp.mean((scale * error) ** 2), ()
 
         (loss, _), grads = collectives.synced_value_and_grad(loss_fn, axis_name)(state.params.weights)
         rate = hyper.learning_rate * step_decay(state.step, horizon, hyper.learning_rate_decay, config.decay_every)
