@@ -140,9 +140,7 @@ def gradient_penalty(gradient: Array, norm: Literal["1", "2", "inf"], margin: Ar
     return jnp.mean(jnp.maximum(size - margin, 0) ** 2, axis=0)
 
 
-def mixture_nll(
-    mixture: mixtures.Mixture | mixtures.FullMixture, action: Array, family: mixtures.Family = "gaussian"
-) -> Array:
+def mixture_nll(mixture: mixtures.AnyMixture, action: Array, family: mixtures.Family = "gaussian") -> Array:
     """Negative log-likelihood ``[B]`` of ``action [B, Da]`` in nats, with the normalising constant."""
     chex.assert_rank(action, 2)
     return -mixtures.log_prob(mixture, action, family)

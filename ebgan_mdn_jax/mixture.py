@@ -3,6 +3,9 @@
 A mixture is ``q(a) = sum_k exp(log_weights_k) f((a - means_k) / scales_k)`` with f a Gaussian or Laplace density (Bishop 1994,
 "Mixture density networks"). The log densities carry their normalising constants; the authors' code drops ``Da/2 log(2 pi)``.
 All gradients are exact; `sample` is reparameterised within the drawn component, so weights get no gradient through it.
+
+A chunk of steps may have a mixture for each of them, from which components are drawn independently: `StepMixture`, a mixture of ``K^H``
+components of which only the marginals at each step are free.
 """
 
 import math
@@ -15,7 +18,7 @@ from jax.scipy.linalg import solve_triangular
 
 from ebgan_mdn_jax.types import Array, PRNGKey
 
-Covariance = Literal["isotropic", "diagonal", "shared", "fixed", "full"]
+Covariance = Literal["isotropic", "diagonal", "shared", "fixed", "low_rank", "full"]
 Family = Literal["gaussian", "laplace"]
 
 
@@ -38,11 +41,34 @@ class FullMixture(NamedTuple):
     scale_trils: Array
 
 
-def num_outputs(num_components: int, action_dim: int, covariance: Covariance) -> int:
-    """Length ``P`` of the network output that `from_outputs` reads."""
+class LowRankMixture(NamedTuple):
+    """Gaussian components of covariance ``diag(scales^2) + F F^T``, with ``scales [..., K, Da]`` and ``factors F [..., K, Da, R]``."""
+
+    log_weights: Array
+    means: Array
+    scales: Array
+    factors: Array
+
+
+class StepMixture(NamedTuple):
+    """Actions of H equal parts that are independent of each other: ``each`` part has K components.
+
+    So it has ``log_weights [..., H, K]``, ``means [..., H, K, Da / H]`` and so on.
+    """
+
+    each: Mixture | FullMixture | LowRankMixture
+
+
+JointMixture = Mixture | FullMixture | LowRankMixture
+AnyMixture = JointMixture | StepMixture
+
+
+def num_outputs(num_components: int, action_dim: int, covariance: Covariance, rank: int = 0) -> int:
+    """Length ``P`` of the network output that `from_outputs` reads; ``rank`` is R of "low_rank"."""
     k, d = num_components, action_dim
-    scales = {"isotropic": k, "diagonal": k * d, "shared": 1, "fixed": 0, "full": k * d * (d + 1) // 2}[covariance]
-    return k + k * d + scales
+    scales = {"isotropic": k, "diagonal": k * d, "shared": 1, "fixed": 0}
+    scales |= {"low_rank": k * d * (1 + rank), "full": k * d * (d + 1) // 2}
+    return k + k * d + scales[covariance]
 
 
 def from_outputs(
@@ -52,11 +78,13 @@ def from_outputs(
     covariance: Covariance,
     scale_floor: Array | float,
     fixed_scale: float = 0.1,
-) -> Mixture | FullMixture:
+    rank: int = 0,
+) -> JointMixture:
     """Read a mixture off unconstrained network outputs ``[..., P]``: K logits, K*Da means, then the raw scales.
 
     Scales (for "full": the diagonal of the Cholesky factor) are ``scale_floor + exp(raw)``, so they never fall below the floor and
-    the gradient never dies. "isotropic" has one per component, "shared" one for all, "fixed" the constant ``fixed_scale``.
+    the gradient never dies. "isotropic" has one per component, "shared" one for all, "fixed" the constant ``fixed_scale``. Factors of
+    "low_rank" follow on its scales, as they are.
 
     Args:
       outputs: ``[..., P]``, with P as `num_outputs` says.
@@ -65,8 +93,9 @@ def from_outputs(
       covariance: see above.
       scale_floor: least standard deviation, in units of the action.
       fixed_scale: the deviation of "fixed".
+      rank: R, number of factors of "low_rank".
     """
-    chex.assert_axis_dimension(outputs, -1, num_outputs(num_components, action_dim, covariance))
+    chex.assert_axis_dimension(outputs, -1, num_outputs(num_components, action_dim, covariance, rank))
     lead, k, d = outputs.shape[:-1], num_components, action_dim
     logits, means, raw = jnp.split(outputs, [k, k + k * d], axis=-1)
     log_weights = jax.nn.log_softmax(logits)
@@ -78,18 +107,40 @@ def from_outputs(
         # exp only sees the diagonal: off-diagonal entries may be large, and inf * 0 would poison the gradient.
         diagonal = scale_floor + jnp.exp(jnp.where(on_diagonal, tril, 0.0))
         return FullMixture(log_weights, means, jnp.where(on_diagonal, diagonal, tril))
+    if covariance == "low_rank":
+        raw, factors = jnp.split(raw, [k * d], axis=-1)
+        scales = scale_floor + jnp.exp(raw.reshape(*lead, k, d))
+        return LowRankMixture(log_weights, means, scales, factors.reshape(*lead, k, d, rank))
     if covariance == "fixed":
         return Mixture(log_weights, means, jnp.full_like(means, fixed_scale))
     raw = raw.reshape(*lead, *{"isotropic": (k, 1), "diagonal": (k, d), "shared": (1, 1)}[covariance])
     return Mixture(log_weights, means, jnp.broadcast_to(scale_floor + jnp.exp(raw), means.shape))
 
 
-def log_prob(mixture: Mixture | FullMixture, action: Array, family: Family = "gaussian") -> Array:
+def to_outputs(means: Array, scale: float, covariance: Covariance, rank: int = 0) -> Array:
+    """Outputs ``[P]`` for equal weights, ``means [K, Da]`` and one scale: what `from_outputs` makes these of without a floor."""
+    k, d = means.shape
+    raw = jnp.zeros((num_outputs(k, d, covariance, rank) - k - k * d,), means.dtype)
+    if covariance == "full":
+        raw = raw.reshape(k, -1).at[:, jnp.cumsum(jnp.arange(1, d + 1)) - 1].set(math.log(scale)).reshape(-1)
+    elif covariance == "low_rank":
+        raw = raw.at[: k * d].set(math.log(scale))
+    else:
+        raw += math.log(scale)
+    return jnp.concatenate([jnp.zeros((k,), means.dtype), means.reshape(-1), raw])
+
+
+def log_prob(mixture: AnyMixture, action: Array, family: Family = "gaussian") -> Array:
     """Log density ``[...]`` of ``action [..., Da]``, whose last axes are those of the mixture; more may lead.
+
+    Of "low_rank" by the identities of Woodbury and the determinant lemma, which only factorise a matrix ``[R, R]``.
 
     Raises:
       ValueError: for an unknown family, or one without a full covariance.
     """
+    if isinstance(mixture, StepMixture):
+        *_, num_steps, _, d = mixture.each.means.shape
+        return jnp.sum(log_prob(mixture.each, action.reshape(*action.shape[:-1], num_steps, d), family), axis=-1)
     batch, d = mixture.means.shape[:-2], mixture.means.shape[-1]
     _check_family(mixture, family)
     chex.assert_shape(action, (..., *batch, d))
@@ -104,44 +155,58 @@ def log_prob(mixture: Mixture | FullMixture, action: Array, family: Family = "ga
     else:
         standard = difference / mixture.scales
         log_det = jnp.sum(jnp.log(mixture.scales), -1)
+    explained = 0.0
+    if isinstance(mixture, LowRankMixture):
+        factors = mixture.factors / mixture.scales[..., None]
+        inner = jnp.einsum("...dr,...ds->...rs", factors, factors)
+        tril = jnp.linalg.cholesky(inner + jnp.broadcast_to(jnp.eye(inner.shape[-1], dtype=inner.dtype), inner.shape))
+        along = jnp.einsum("...dr,...d->...r", factors, standard)
+        explained = jnp.sum(solve_triangular(tril, along[..., None], lower=True)[..., 0] ** 2, -1)
+        log_det += jnp.sum(jnp.log(jnp.diagonal(tril, axis1=-2, axis2=-1)), -1)
     if family == "gaussian":
-        log_density = -0.5 * jnp.sum(standard**2, -1) - 0.5 * d * math.log(2 * math.pi)
+        log_density = -0.5 * (jnp.sum(standard**2, -1) - explained) - 0.5 * d * math.log(2 * math.pi)
     else:
         log_density = -jnp.sum(jnp.abs(standard), -1) - d * math.log(2)
     return jax.nn.logsumexp(mixture.log_weights + log_density - log_det, axis=-1)
 
 
-def sample(key: PRNGKey, mixture: Mixture | FullMixture, num_samples: int, family: Family = "gaussian") -> Array:
+def sample(key: PRNGKey, mixture: AnyMixture, num_samples: int, family: Family = "gaussian") -> Array:
     """Draws ``[N, ..., Da]``; differentiable in the means and scales of the components drawn."""
+    if isinstance(mixture, StepMixture):
+        return _whole(sample(key, mixture.each, num_samples, family))
     key_component, key_noise = jax.random.split(key)
     index = _choose(key_component, mixture, num_samples)
     return _pick(index, mixture.means) + _noise(key_noise, mixture, index, family)
 
 
-def sample_one_component(
-    key: PRNGKey, mixture: Mixture | FullMixture, num_samples: int, family: Family = "gaussian"
-) -> Array:
+def sample_one_component(key: PRNGKey, mixture: AnyMixture, num_samples: int, family: Family = "gaussian") -> Array:
     """Draws ``[N, ..., Da]`` from one component per mixture, itself drawn by weight."""
+    if isinstance(mixture, StepMixture):
+        return _whole(sample_one_component(key, mixture.each, num_samples, family))
     key_component, key_noise = jax.random.split(key)
     index = _choose(key_component, mixture, 1)
     index = jnp.broadcast_to(index, (num_samples, *index.shape[1:]))
     return _pick(index, mixture.means) + _noise(key_noise, mixture, index, family)
 
 
-def sample_components(key: PRNGKey, mixture: Mixture | FullMixture, family: Family = "gaussian") -> Array:
+def sample_components(key: PRNGKey, mixture: JointMixture, family: Family = "gaussian") -> Array:
     """One reparameterised draw from *every* component, ``[K, ..., Da]``."""
     *lead, k = mixture.log_weights.shape
     every = jax.lax.broadcasted_iota(jnp.int32, (k, *lead), 0)
     return jnp.moveaxis(mixture.means, -2, 0) + _noise(key, mixture, every, family)
 
 
-def component_mean(key: PRNGKey, mixture: Mixture | FullMixture, num_samples: int) -> Array:
+def component_mean(key: PRNGKey, mixture: AnyMixture, num_samples: int) -> Array:
     """Means ``[N, ..., Da]`` of components drawn by weight: samples without the noise within a component."""
+    if isinstance(mixture, StepMixture):
+        return _whole(component_mean(key, mixture.each, num_samples))
     return _pick(_choose(key, mixture, num_samples), mixture.means)
 
 
-def mode(mixture: Mixture | FullMixture, family: Family = "gaussian") -> Array:
+def mode(mixture: AnyMixture, family: Family = "gaussian") -> Array:
     """The component mean ``[..., Da]`` at which the density of the whole mixture is highest."""
+    if isinstance(mixture, StepMixture):
+        return _whole(mode(mixture.each, family))
     means = jnp.moveaxis(mixture.means, -2, 0)
     best = jnp.argmax(log_prob(mixture, means, family), axis=0)
     return _pick(best[None], mixture.means)[0]
@@ -160,12 +225,27 @@ def tempered(mixture: Mixture, temperature: float, scale_exponent: float) -> Mix
     )
 
 
-def weight_entropy(mixture: Mixture | FullMixture) -> Array:
-    """Entropy ``[...]`` of the component weights in nats, between 0 and log K."""
+def full(mixture: LowRankMixture) -> FullMixture:
+    """The same density by Cholesky factors of the covariances."""
+    covariances = jnp.einsum("...dr,...er->...de", mixture.factors, mixture.factors)
+    identity = jnp.broadcast_to(jnp.eye(covariances.shape[-1], dtype=covariances.dtype), covariances.shape)
+    covariances += mixture.scales[..., None] ** 2 * identity
+    return FullMixture(mixture.log_weights, mixture.means, jnp.linalg.cholesky(covariances))
+
+
+def weight_entropy(mixture: AnyMixture) -> Array:
+    """Entropy ``[...]`` of the component weights in nats, between 0 and log K; of steps, their sum."""
+    if isinstance(mixture, StepMixture):
+        return jnp.sum(weight_entropy(mixture.each), axis=-1)
     return -jnp.sum(jnp.exp(mixture.log_weights) * mixture.log_weights, axis=-1)
 
 
-def _choose(key: PRNGKey, mixture: Mixture | FullMixture, num_samples: int) -> Array:
+def _whole(steps: Array) -> Array:
+    """Actions ``[..., Da]`` from their parts ``[..., H, Da / H]``."""
+    return steps.reshape(*steps.shape[:-2], -1)
+
+
+def _choose(key: PRNGKey, mixture: JointMixture, num_samples: int) -> Array:
     """Components ``[N, ...]`` drawn by weight, by the inverse of the cumulative sum: a categorical would draw K noises for each."""
     reached = jnp.cumsum(jnp.exp(mixture.log_weights), axis=-1)
     total = reached[..., -1]
@@ -180,21 +260,32 @@ def _pick(index: Array, values: Array) -> Array:
     return at[..., 0, :]
 
 
-def _noise(key: PRNGKey, mixture: Mixture | FullMixture, index: Array, family: Family) -> Array:
+def _noise(key: PRNGKey, mixture: JointMixture, index: Array, family: Family) -> Array:
     """Zero-mean noise ``[N, ..., Da]`` of the shape of component ``index [N, ...]``."""
     _check_family(mixture, family)
-    d = mixture.means.shape[-1]
-    shape, dtype = (*index.shape, d), mixture.means.dtype
+    shape, dtype = (*index.shape, mixture.means.shape[-1]), mixture.means.dtype
     if isinstance(mixture, FullMixture):
-        rows = [_pick(index, mixture.scale_trils[..., i, :]) for i in range(d)]
-        standard = jax.random.normal(key, shape, dtype)
-        return jnp.stack([jnp.sum(row * standard, -1) for row in rows], -1)
+        return _correlated(key, mixture.scale_trils, index)
+    if isinstance(mixture, LowRankMixture):
+        key, key_factors = jax.random.split(key)
+        own = _pick(index, mixture.scales) * jax.random.normal(key, shape, dtype)
+        return own + _correlated(key_factors, mixture.factors, index)
     draw = jax.random.normal if family == "gaussian" else jax.random.laplace
     return _pick(index, mixture.scales) * draw(key, shape, dtype)
 
 
-def _check_family(mixture: Mixture | FullMixture, family: Family) -> None:
+def _correlated(key: PRNGKey, matrices: Array, index: Array) -> Array:
+    """Standard noise ``[N, ..., R]`` times the matrix of component ``index [N, ...]`` among ``matrices [..., K, Da, R]``."""
+    d, rank = matrices.shape[-2:]
+    standard = jax.random.normal(key, (*index.shape, rank), matrices.dtype)
+    rows = [_pick(index, matrices[..., i, :]) for i in range(d)]
+    return jnp.stack([jnp.sum(row * standard, -1) for row in rows], -1)
+
+
+def _check_family(mixture: JointMixture, family: Family) -> None:
     if family not in get_args(Family):
         raise ValueError(f"family={family!r}: expected one of {get_args(Family)}")
-    if isinstance(mixture, FullMixture) and family != "gaussian":
-        raise ValueError(f"family={family!r} has no full covariance; use covariance='diagonal' or family='gaussian'")
+    if not isinstance(mixture, Mixture) and family != "gaussian":
+        raise ValueError(
+            f"family={family!r} has no full covariance, nor one of low rank; use covariance='diagonal' or family='gaussian'"
+        )

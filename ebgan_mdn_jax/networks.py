@@ -236,8 +236,17 @@ def _prefix(action: Array, index: Array | int) -> Array:
     return jnp.where(seen, action, 0)
 
 
+def shift_outputs(weights: PyTree, offset: Array) -> PyTree:
+    """Weights of a `MixtureMLP` whose outputs before the head are larger by ``offset``: in the bias of the last layer."""
+    (name,) = weights["params"]
+    layers = weights["params"][name]
+    last = max((layer for layer in layers if layer.startswith("Dense_")), key=lambda layer: int(layer[len("Dense_") :]))
+    shifted = layers | {last: layers[last] | {"bias": layers[last]["bias"] + offset}}
+    return weights | {"params": {name: shifted}}
+
+
 class MixtureMLP(nn.Module):
-    """Mixture density network: ``[..., in]`` to a `mixture.Mixture` or `mixture.FullMixture` over ``[..., Da]``."""
+    """Mixture density network: ``[..., in]`` to a mixture over ``[..., Da]``; one per step if there are several ``independent_steps``."""
 
     hidden: tuple[int, ...]
     num_components: int
@@ -246,10 +255,17 @@ class MixtureMLP(nn.Module):
     fixed_scale: float = 0.1
     init_name: Init = "torch"
     encoder: ImageEncoder | None = None
+    rank: int = 0
+    independent_steps: int = 1
 
     @nn.compact
-    def __call__(self, x: Array, scale_floor: Array | float) -> mixture.Mixture | mixture.FullMixture:
+    def __call__(self, x: Array, scale_floor: Array | float) -> mixture.AnyMixture:
         """Evaluate the mixture; no standard deviation is below ``scale_floor``."""
-        head = (self.num_components, self.action_dim, self.covariance)
-        outputs = MLP(self.hidden, mixture.num_outputs(*head), self.init_name, encoder=self.encoder)(x)
-        return mixture.from_outputs(outputs, *head, scale_floor, self.fixed_scale)
+        steps = self.independent_steps
+        head = (self.num_components, self.action_dim // steps, self.covariance)
+        width = mixture.num_outputs(*head, self.rank)
+        outputs = MLP(self.hidden, steps * width, self.init_name, encoder=self.encoder)(x)
+        if steps == 1:
+            return mixture.from_outputs(outputs, *head, scale_floor, self.fixed_scale, self.rank)
+        outputs = outputs.reshape(*outputs.shape[:-1], steps, width)
+        return mixture.StepMixture(mixture.from_outputs(outputs, *head, scale_floor, self.fixed_scale, self.rank))

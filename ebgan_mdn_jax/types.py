@@ -5,8 +5,10 @@ Shape letters used in all docstrings: ``B`` batch, ``N`` negatives or samples, `
 samples ``[N, B, Da]``. Energies are minimised: ``p(action | obs)`` is proportional to ``exp(-E)``.
 """
 
+import dataclasses
 import os
 import pathlib
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import jax
@@ -25,6 +27,17 @@ class Batch(NamedTuple):
 
     obs: Array
     action: Array
+
+
+class Latents(NamedTuple):
+    """The codes ``[B, Dz]`` of a policy with an encoder. Of a method, all functions take its params first.
+
+    The encoder's law of a code is Gaussian; ``rate`` is its KL to the law that codes are drawn from when there is no action.
+    """
+
+    encode: Callable  # (obs [B, Do], action [B, Da]) -> mean [B, Dz], log_scale [B, Dz]
+    decode: Callable  # (latent [..., B, Dz], obs [B, Do]) -> action [..., B, Da], without noise
+    rate: Callable  # (obs [B, Do], action [B, Da]) -> [B], nats
 
 
 class Spec(NamedTuple):
@@ -99,6 +112,25 @@ def require_at_least(least: int, config: Any, prefix: str, *names: str) -> None:
         smallest = min(value, default=least) if isinstance(value, tuple) else value
         what = "numbers of at least" if isinstance(value, tuple) else "at least"
         require(smallest >= least, f"{prefix}.{name}={value}: needs {what} {least}")
+
+
+def from_fields(cls: type, data: dict[str, Any]) -> Any:
+    """A dataclass from JSON data with exactly its fields, the inverse of `dataclasses.asdict`; lists become tuples.
+
+    Raises:
+      KeyError, TypeError, ValueError: if it has other fields, or a value that the class refuses.
+    """
+    hints = get_type_hints(cls)
+    unknown = set(data) - set(hints)
+    if unknown:
+        raise ValueError(f"unknown field {sorted(unknown)[0]}")
+    values = {}
+    for name, hint in hints.items():
+        value = data[name]
+        if dataclasses.is_dataclass(hint):
+            value = from_fields(hint, value)
+        values[name] = tuple(value) if isinstance(value, list) else value
+    return cls(**values)
 
 
 def resolve_path(path: str | os.PathLike) -> pathlib.Path:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ebgan_mdn_jax.evaluation import statistics
 from ebgan_mdn_jax.plotting import Profile
-from ebgan_mdn_jax.tasks import TASKS
+from ebgan_mdn_jax.tasks import find
 from ebgan_mdn_jax.types import require
 from experiments.summary import FEWEST_SEEDS, STATISTICS, Row, Run, folds, group, label, line_name, run_variant
 from experiments.tables import Cell, Table, direction, header, in_order, kind, make_table
@@ -108,7 +108,7 @@ def primary_metric(task: str, metrics: Iterable[str]) -> str:
     Raises:
       InputError: if it is not among them.
     """
-    primary, metrics = TASKS[task].primary, list(metrics)
+    primary, metrics = find(task).primary, list(metrics)
     found = [metric for metric in metrics if primary in (metric, kind(metric))]
     require(found, f"{task}: no {primary} among {', '.join(metrics)}; evaluate the runs again")
     return found[0]
@@ -125,14 +125,14 @@ def failures(line: Line, ceilings: Mapping[tuple[str, str], float]) -> np.ndarra
       ceilings: the exact sampler's mean by task and metric.
     """
     failed = np.zeros(len(line.seeds), bool)
-    modes = "coverage" if TASKS[line.task].primary == "coverage" else "tmc"
+    modes = "coverage" if find(line.task).primary == "coverage" else "tmc"
     for metric, values in line.metrics.items():
         failed |= ~np.isfinite(values)
         if kind(metric) == modes and (line.task, metric) in ceilings:
             failed |= values < ceilings[line.task, metric] / 2
         elif metric == "kl":
             failed |= values > 5 * np.nanmedian(values)
-        elif TASKS[line.task].primary in (metric, kind(metric)) and kind(metric) == "success":
+        elif find(line.task).primary in (metric, kind(metric)) and kind(metric) == "success":
             failed |= values < np.nanmedian(values) / 2
     return failed
 

@@ -9,11 +9,12 @@ import typing
 from collections.abc import Iterable
 from typing import Any, Literal
 
+from ebgan_mdn_jax.data import formats
 from ebgan_mdn_jax.methods import METHODS
-from ebgan_mdn_jax.tasks import TASKS
+from ebgan_mdn_jax.tasks import TASKS, find
 from ebgan_mdn_jax.tasks.base import EvaluationConfig
 from ebgan_mdn_jax.training.devices import Parallel
-from ebgan_mdn_jax.types import InputError, require, require_choices
+from ebgan_mdn_jax.types import InputError, from_fields, require, require_choices, resolve_path
 from experiments import presets
 
 
@@ -63,15 +64,38 @@ class DataConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class EpisodesConfig:
+    """Your own demonstrations: the file, its checksum, and how its episodes become rows; see `ebgan_mdn_jax.data.episodes`.
+
+    ``history`` observations are seen at once, ``chunk`` actions are given at once, ``heldout_share`` of the episodes are kept to judge by.
+    """
+
+    path: str
+    sha256: str
+    history: int = 1
+    chunk: int = 1
+    heldout_share: float = 0.1
+    obs_noise: float = 0.0
+    action_noise: float = 0.0
+
+    def __post_init__(self):
+        for name in ("obs_noise", "action_noise"):
+            require(getattr(self, name) >= 0, f"data.{name}={getattr(self, name)}: needs 0 or a positive deviation")
+
+
+@dataclasses.dataclass(frozen=True)
 class ExperimentConfig:
-    """Everything that decides a run's numbers. ``method`` is the Config of the method named, ``hyper`` maps names to values to try."""
+    """Everything that decides a run's numbers. ``method`` is the Config of the method named, ``hyper`` maps names to values to try.
+
+    ``task_name`` is a file's name where demonstrations are the user's own.
+    """
 
     task_name: str
     method_name: str
     num_seeds: int
     first_seed: int
     train: TrainConfig
-    data: DataConfig
+    data: DataConfig | EpisodesConfig
     method: Any
     hyper: dict[str, tuple[float, ...]]
     evaluation: EvaluationConfig
@@ -92,27 +116,33 @@ def make_config(
 ) -> ExperimentConfig:
     """Defaults of a task and a method, changed by those of the preset and then by ``overrides`` of the form "path=value".
 
-    Paths start with train, data, method, evaluation or hyper; ``hyper`` values may be lists, whose combinations become members.
+    Paths start with train, data, method, evaluation or hyper; ``hyper`` values may be lists, whose combinations become members. In place
+    of a task there may be a path of your own demonstrations, of a kind that `data.formats` reads.
 
     Raises:
       InputError: if a name, path, type or value is wrong.
     """
-    require(task_name in TASKS, f"unknown task {task_name!r}: expected one of {', '.join(TASKS)}")
+    own = formats.has_reader(task_name)
+    require(own or task_name in TASKS, f"unknown task {task_name!r}: expected one of {', '.join(TASKS)}")
     require(method_name in METHODS, f"unknown method {method_name!r}: expected one of {', '.join(METHODS)}")
     require(num_seeds >= 1, f"seeds={num_seeds}: needs at least 1")
     require(first_seed >= 0, f"first_seed={first_seed}: needs 0 or more")
     require(first_seed + num_seeds <= 2**31, f"first_seed={first_seed}: seeds end at 2147483647")
     module = METHODS[method_name]
+    data = DataConfig()
+    if own:
+        path = resolve_path(task_name)
+        task_name, data = path.name, EpisodesConfig(str(path), formats.checksum(path))
     config = ExperimentConfig(
         task_name,
         method_name,
         num_seeds,
         first_seed,
         TrainConfig(),
-        DataConfig(),
+        data,
         module.Config(),
         {name: (float(value),) for name, value in module.Hyper()._asdict().items()},
-        TASKS[task_name].evaluation,
+        find(task_name).evaluation,
     )
     return apply_overrides(config, [*presets.preset(preset, task_name, method_name), *overrides])
 
@@ -166,8 +196,9 @@ def from_json(data: dict[str, Any], source: str) -> ExperimentConfig:
     """
     try:
         module = METHODS[data["method_name"]]
-        classes = {"train": TrainConfig, "data": DataConfig, "method": module.Config, "evaluation": EvaluationConfig}
-        sections = {name: _build(cls, data[name]) for name, cls in classes.items()}
+        data_class = DataConfig if data["task_name"] in TASKS else EpisodesConfig
+        classes = {"train": TrainConfig, "data": data_class, "method": module.Config, "evaluation": EvaluationConfig}
+        sections = {name: from_fields(cls, data[name]) for name, cls in classes.items()}
         hyper = {name: tuple(map(float, data["hyper"][name])) for name in module.Hyper._fields}
         plain = {name: data[name] for name in ("task_name", "method_name", "num_seeds", "first_seed")}
         return ExperimentConfig(**plain, **sections, hyper=hyper)
@@ -188,8 +219,9 @@ def differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
 
 
 def identity(data: dict[str, Any]) -> dict[str, Any]:
-    """The part of a config's JSON that decides numbers: how often to save does not."""
-    return data | {"train": {name: value for name, value in data["train"].items() if name != "checkpoint_every"}}
+    """The part of a config's JSON that decides numbers: how often to save and where a file lies do not."""
+    ignored = {"train": "checkpoint_every", "data": "path"}
+    return data | {part: {k: v for k, v in data[part].items() if k != name} for part, name in ignored.items()}
 
 
 def inference_paths(method_name: str) -> list[str]:
@@ -271,18 +303,3 @@ def _parse_hyper(path: str, text: str) -> tuple[float, ...]:
     require(all(value >= 0 for value in values), f"--set={path}={text}: expected numbers of 0 or more")
     require(len(set(values)) == len(values), f"--set={path}={text}: a value occurs twice; give each once")
     return values
-
-
-def _build(cls: type, data: dict[str, Any]) -> Any:
-    """A dataclass from JSON data with exactly its fields; lists become tuples."""
-    hints = typing.get_type_hints(cls)
-    unknown = set(data) - set(hints)
-    if unknown:
-        raise ValueError(f"unknown field {sorted(unknown)[0]}")
-    values = {}
-    for name, hint in hints.items():
-        value = data[name]
-        if dataclasses.is_dataclass(hint):
-            value = _build(hint, value)
-        values[name] = tuple(value) if isinstance(value, list) else value
-    return cls(**values)

@@ -10,15 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
+from ebgan_mdn_jax import mixture as mixtures
 from ebgan_mdn_jax import plotting
 from ebgan_mdn_jax.evaluation import divergences, statistics
 from ebgan_mdn_jax.methods.base import Method
 from ebgan_mdn_jax.normalization import Normalization
+from ebgan_mdn_jax.tasks import find
 from ebgan_mdn_jax.tasks.base import Conditional, Data
 from ebgan_mdn_jax.training import checkpoint
 from ebgan_mdn_jax.training.devices import Layout, fetch, make_layout, place
 from ebgan_mdn_jax.training.members import map_members, resize
-from ebgan_mdn_jax.types import Batch, InputError, PyTree, require
+from ebgan_mdn_jax.types import Batch, InputError, Latents, PyTree, require
 from experiments import processes
 from experiments.config import (
     ExperimentConfig,
@@ -31,6 +33,7 @@ from experiments.config import (
 )
 from experiments.program import Run, abstract_states, build
 from experiments.summary import folds
+from experiments.tables import direction, kind
 from experiments.workdir import Workdir, read_json, strict, write_arrays, write_json
 
 # Seeds of the draws in evaluation and figures: fixed, so that evaluating again gives the same numbers.
@@ -148,6 +151,7 @@ def _results(
         "training": training,
         "failures": failures,
         "ceiling": ceiling,
+        "validation": _validation(run.config.task_name, metrics),
         "statistics": [
             {
                 "hyper": dict(zip(varied, key, strict=True)),
@@ -160,13 +164,25 @@ def _results(
     }
 
 
+def _validation(task_name: str, metrics: dict[str, np.ndarray]) -> dict[str, Any] | None:
+    """The best member by the task's primary metric; None where the method has no such metric or no member a finite value."""
+    primary = find(task_name).primary
+    name = next((metric for metric in metrics if primary in (metric, kind(metric))), None)
+    if name is None or not np.any(np.isfinite(metrics[name])):
+        return None
+    values = direction(name) * metrics[name]
+    return {"metric": name, "member": int(np.argmax(np.where(np.isfinite(values), values, -np.inf)))}
+
+
 def _conditional(method: Method, params: PyTree) -> Conditional:
     """One member's policy as the evaluator sees it."""
     densities = [functools.partial(fn, params) if fn else None for fn in (method.log_prob, method.energy)]
+    latents = method.latents and Latents(*(functools.partial(fn, params) for fn in method.latents))
     return Conditional(
         lambda key, obs, num: method.sample(key, params, obs, num),
         *densities,
         lambda key, obs: method.act(key, params, obs),
+        latents,
     )
 
 
@@ -215,7 +231,8 @@ def _figure_arrays(run: Run, params: PyTree) -> dict[str, np.ndarray]:
         if method.log_prob:
             arrays |= {"actions": grid, "log_prob": jax.jit(method.log_prob)(first, obs, actions)}
     if method.mixture:
-        arrays |= jax.jit(method.mixture)(first, obs)._asdict()
+        rows = jax.jit(method.mixture)(first, obs)
+        arrays |= (mixtures.full(rows) if isinstance(rows, mixtures.LowRankMixture) else rows)._asdict()
     if run.task.joints:
         arrays |= _arm_arrays(run.task.joints, demonstrations, np.asarray(obs), np.asarray(samples))
     return {name: np.asarray(value) for name, value in arrays.items()}

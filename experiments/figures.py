@@ -18,6 +18,7 @@ from ebgan_mdn_jax import plotting
 from ebgan_mdn_jax.evaluation import statistics
 from ebgan_mdn_jax.tasks import TASKS
 from ebgan_mdn_jax.types import InputError, require
+from experiments import latent_theory
 from experiments.configs.base import ArraysFigure, CurvesFigure, FigureSpec, ScatterFigure, SweepFigure, TaskFigure
 from experiments.report import axes_of, load_arrays, load_curves
 from experiments.summary import MEMBER_COLUMNS, Run, folds, group, label, run_variant
@@ -30,6 +31,7 @@ CURVE_COLUMNS = (
 ARRAY_COLUMNS = ("task", "run", "method", "array", "shape", "values")
 POINTS = 50  # of a published training curve
 _SEEDS, _DRAWS = 2, 10  # of published samples
+_CHUNKS = 100  # of published demonstrations, and of samples 40 of seed 0
 # What a figure of arrays is drawn from.
 _ARRAYS = {
     "samples": ("train_obs", "train_action", "obs", "samples"),
@@ -38,6 +40,7 @@ _ARRAYS = {
         *("log_weights", "means", "scales", "scale_trils"),
     ),
     "arms": ("arm_targets", "arm_samples", "arm_demonstrations"),
+    "chunks": ("train_action", "samples"),
 }
 _DPI = 90
 
@@ -122,6 +125,8 @@ def data_files(specs: Iterable[FigureSpec], runs: Sequence[Run]) -> dict[str, st
 def arrays_csv(runs: Sequence[Run], specs: Iterable[ArraysFigure]) -> str:
     """``arrays.csv``: a row per array of a run, its values in C order to four digits. Grids have every second action."""
     of_name = {run.path.name: run for run in runs}
+    specs = tuple(specs)
+    chunks = {name for spec in specs if spec.kind == "chunks" for name in spec.runs}
     wanted: dict[str, dict[str, None]] = {}
     for spec in specs:
         for name in spec.runs:
@@ -135,8 +140,10 @@ def arrays_csv(runs: Sequence[Run], specs: Iterable[ArraysFigure]) -> str:
         loaded = load_arrays(run)
         for array in (array for array in arrays if array in loaded):
             values = loaded[array]
-            if array in ("samples", "arm_samples"):
-                values = values[:_SEEDS, :_DRAWS]
+            if array == "train_action" and name in chunks:
+                values = values[:_CHUNKS]
+            elif array in ("samples", "arm_samples"):
+                values = values[:1, :40] if name in chunks else values[:_SEEDS, :_DRAWS]
             if array in ("actions", "energy", "log_prob") and plotting.geometry(loaded) == "curve":
                 values = values[::2]
             numbers = " ".join(f"{value:.4g}" for value in values.ravel())
@@ -222,12 +229,13 @@ def sweep_panels(spec: SweepFigure, members: Sequence[Member]) -> list[plotting.
     for task in _tasks(spec, (member.task for member in members)):
         of_task = [member for member in members if member.task == task]
         for metric in spec.metrics:
-            lines = {}
+            lines, of_line = {}, {}
             for member in of_task:
                 settings, value = dict(member.settings), value_of(member, metric)
                 if value is not None and (spec.levels or spec.setting in settings):
                     place = settings.pop(spec.setting, None)
                     key = (_line_label(member.method, settings), place is None)
+                    of_line.setdefault(key[0], []).append(member)
                     of_place = lines.setdefault(key, {}).setdefault(None if place is None else _number(spec, place), [])
                     of_place.append((member.seed, value))
             bands = {
@@ -235,7 +243,9 @@ def sweep_panels(spec: SweepFigure, members: Sequence[Member]) -> list[plotting.
                 for (name, level), places in lines.items()
             }
             if any(band.x is not None for band in bands.values()):
-                panels.append(plotting.Panel(task, spec.setting, axis_label(metric), bands, spec.log, ticks=True))
+                theory = _theory(metric, of_line) if spec.theory else ({}, {}, None)
+                label = axis_label(metric)
+                panels.append(plotting.Panel(task, spec.setting, label, bands, spec.log, True, *theory))
     return panels
 
 
@@ -280,7 +290,7 @@ def curve_panels(spec: CurvesFigure, path: pathlib.Path) -> list[plotting.Panel]
 
 
 def arrays_figure(spec: ArraysFigure, path: pathlib.Path):
-    """Samples, arms or a landscape of the runs of one task."""
+    """Samples, arms, chunks or a landscape of the runs of one task."""
     require(path.is_file(), f"{path} does not exist: publish the sweep again, so that figure {spec.name} can be drawn")
     drawn = read_arrays(path)
     task, _, arrays = drawn[spec.runs[0]]
@@ -293,6 +303,8 @@ def arrays_figure(spec: ArraysFigure, path: pathlib.Path):
         )
         for name in spec.runs
     ]
+    if spec.kind == "chunks":
+        return plotting.chunks_figure(rows)
     return plotting.arms_figure(rows) if spec.kind == "arms" else plotting.samples_figure(rows, axes_of(task, arrays))
 
 
@@ -328,6 +340,16 @@ def rank_correlations(groups: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[
 
     own = [value for value in (spearman(*group) for group in groups) if np.isfinite(value)]
     return spearman(*(np.concatenate(values) for values in zip(*groups, strict=True))), np.mean(own) if own else np.nan
+
+
+def _theory(metric: str, of_line: dict[str, list[Member]]) -> tuple:
+    """Laws and bounds of a metric by line, where there are any, and where its axis starts, if that is logarithmic."""
+    lines = {name: latent_theory.line_of(members) for name, members in of_line.items()}
+    laws, bounds = (
+        {name: band for name, line in lines.items() if (band := says(metric, line)) is not None}
+        for says in (latent_theory.law, latent_theory.bound)
+    )
+    return laws, bounds, latent_theory.LEAST.get(metric)
 
 
 def _tasks(spec: FigureSpec, present: Iterable[str]) -> list[str]:

@@ -13,10 +13,11 @@ import jax
 from absl import app, flags, logging
 
 from ebgan_mdn_jax import data
+from ebgan_mdn_jax.data import formats
 from ebgan_mdn_jax.methods import METHODS
 from ebgan_mdn_jax.tasks import TASKS
 from ebgan_mdn_jax.training.devices import Parallel
-from ebgan_mdn_jax.types import InputError
+from ebgan_mdn_jax.types import InputError, require
 from experiments import processes
 from experiments.configs import CONFIGS
 from experiments.preemption import Preempted, raise_at_sigterm
@@ -26,6 +27,9 @@ from experiments.presets import Preset
 _NO_WRITING = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 
 TASK = flags.DEFINE_enum("task", "hyperbola", list(TASKS), "Where demonstrations come from.")
+DATA = flags.DEFINE_string(
+    "data", None, "In place of a task: your own demonstrations, such as an .npz of obs, action and episode_ends."
+)
 METHOD = flags.DEFINE_enum("method", "ebgan_mdn", list(METHODS), "What to train.")
 PRESET = flags.DEFINE_enum(
     "preset",
@@ -82,6 +86,10 @@ BASELINE = flags.DEFINE_string(
 RECOMPUTE = flags.DEFINE_boolean(
     "recompute", False, "Work out the published table.csv anew from members.csv; without --config all of them."
 )
+CHUNK = flags.DEFINE_integer("chunk", 16, "Steps of a chunk of actions.", lower_bound=1)
+ACTIONS = flags.DEFINE_enum("actions", "position", ["position", "displacement"], "What actions are.")
+OUTPUT = flags.DEFINE_string("output", "policy.bin", "File to write.")
+MEMBER = flags.DEFINE_string("member", "0", "Index of the member, seeds fastest; or best: by the held-out rows.")
 EXECUTOR = flags.DEFINE_enum("executor", "slurm", ["slurm", "local"], "Where jobs run.")
 SLURM = flags.DEFINE_multi_string(
     "slurm",
@@ -110,7 +118,42 @@ TRAINING = (
     SET,
     *PROCESSES,
 )
-_ALL = (TASK, METHOD, CONFIG, GRID, WORKDIR, DATA_DIR, DRY_RUN, BASELINE, RECOMPUTE, EXECUTOR, SLURM, *TRAINING)
+_ALL = (
+    TASK,
+    DATA,
+    METHOD,
+    CONFIG,
+    GRID,
+    WORKDIR,
+    DATA_DIR,
+    DRY_RUN,
+    BASELINE,
+    RECOMPUTE,
+    CHUNK,
+    ACTIONS,
+    OUTPUT,
+    MEMBER,
+    EXECUTOR,
+    SLURM,
+    *TRAINING,
+)
+
+
+def task() -> str:
+    """A task's name, or the path of the user's own demonstrations.
+
+    Raises:
+      InputError: if flags ask for both, or the file is of another kind.
+    """
+    if DATA.value is None:
+        return TASK.value
+    require(not TASK.present, f"--task has no meaning beside --data={DATA.value}")
+    require(not DATA_DIR.present, f"--data_dir has no meaning beside --data={DATA.value}")
+    require(
+        formats.has_reader(DATA.value),
+        f"--data={DATA.value}: expected your own demonstrations, a path that ends in {', '.join(formats.READERS)}",
+    )
+    return DATA.value
 
 
 def overrides() -> list[str]:

@@ -21,7 +21,7 @@ from experiments.program import Program, build, compile_program, device_memory, 
 from experiments.report import OUTPUTS
 from experiments.workdir import refuse_strangers
 
-SELECTION = (flags.CONFIG, flags.GRID, flags.TASK, flags.METHOD, *flags.TRAINING)
+SELECTION = (flags.CONFIG, flags.GRID, flags.TASK, flags.DATA, flags.METHOD, *flags.TRAINING)
 
 
 def configs_from_flags() -> dict[str, ExperimentConfig]:
@@ -32,18 +32,18 @@ def configs_from_flags() -> dict[str, ExperimentConfig]:
     """
     name = flags.CONFIG.value
     require(
-        name is not None or flags.GRID.value or flags.TASK.present or flags.METHOD.present,
+        name is not None or flags.GRID.value or any(flag.present for flag in (flags.TASK, flags.DATA, flags.METHOD)),
         f"--config is missing: expected one of {', '.join(CONFIGS)}, or a grid such as --grid=hyper.energy_weight=0,1",
     )
     if name is not None:
-        for flag in (flags.TASK, flags.METHOD, flags.PRESET):
+        for flag in (flags.TASK, flags.DATA, flags.METHOD, flags.PRESET):
             require(not flag.present, f"--{flag.name} has no meaning beside --config, which names tasks and methods")
         specs = CONFIGS[name]
     else:
         for flag in (flags.TASK, flags.METHOD, flags.PRESET):
             beside = any(entry.startswith(f"{flag.name}=") for entry in flags.GRID.value)
             require(not (flag.present and beside), f"--{flag.name} has no meaning beside --grid={flag.name}=...")
-        specs = (run_spec(flags.TASK.value, flags.METHOD.value, flags.SEEDS.value, preset=flags.PRESET.value),)
+        specs = (run_spec(flags.task(), flags.METHOD.value, flags.SEEDS.value, preset=flags.PRESET.value),)
     num_seeds = flags.SEEDS.value if flags.SEEDS.present else None
     return expand(specs, flags.GRID.value, flags.overrides(), num_seeds, flags.FIRST_SEED.value)
 
@@ -99,7 +99,7 @@ def _expand_one(spec, setting, overrides, grid, num_seeds, first_seed):
     setting = dict(setting)
     task, method = setting.pop("task", spec.task), setting.pop("method", spec.method)
     preset = setting.get("preset", spec.preset)
-    variant = spec.name.removeprefix(f"{spec.task}-{spec.method}").lstrip("-")
+    variant = spec.name.removeprefix(f"{pathlib.PurePath(spec.task).name}-{spec.method}").lstrip("-")
     variant = [variant] if variant else []
     variant += [f"{path.rpartition('.')[2]}={_plain(value)}" for path, value in setting.items()]
     named = run_spec(task, method, num_seeds or spec.num_seeds, variant=",".join(variant))
@@ -189,7 +189,7 @@ def folder_from_flags(configs: Collection[str]) -> pathlib.Path:
     """
     if flags.TENSORBOARD.value:
         require_tensorboard()
-    name = flags.CONFIG.value or f"{flags.TASK.value}-{flags.METHOD.value}-sweep"
+    name = flags.CONFIG.value or f"{pathlib.PurePath(flags.task()).name}-{flags.METHOD.value}-sweep"
     directory = resolve_path(flags.WORKDIR.value or f"runs/{name}")
     refuse_strangers(directory, (*configs, *OUTPUTS, "provenance.json"))
     return directory

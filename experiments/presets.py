@@ -28,6 +28,8 @@ Preset = Literal["default", "paper", "small"]
 _MODES = {"hyperbola": 2, "lines": 3, "circle": 2, "parabola": 2, "inverse_sine": 3}
 _MODES |= {"planar_circle": 2, "planar_circle_context": 2, "planar_sequential": 4, "planar_avoiding": 24}
 _MODES |= {f"planar_fading_{percent}": 2 for percent in (0, 10, 25, 50)}
+_MODES |= {f"radial_{modes}_short": modes for modes in (2, 8, 32)}
+_MODES |= {"radial_8_short_displacement": 8, "radial_8_short_imbalanced": 8}
 _MODES |= {f"radial_{modes}": modes for modes in (8, 16, 32)} | {f"corridor_{modes}": modes for modes in (8, 16)}
 
 
@@ -39,11 +41,12 @@ def preset(name: Preset, task: str, method: str) -> tuple[str, ...]:
     """
     require(name in get_args(Preset), f"unknown preset {name!r}: expected one of {', '.join(get_args(Preset))}")
     if method == "nearest_neighbour":
-        return _nearest_neighbour(task)
+        return _nearest_neighbour(task) if task in TASKS else ()
     if name == "default":
         return ()
     if name == "small":
         return _small(method)
+    require(task in TASKS, f"--preset=paper: no paper has settings for {task}; take another preset")
     return _PAPER[method](task)
 
 
@@ -221,6 +224,17 @@ def _cvae(task: str) -> tuple[str, ...]:
     return (_steps(task, _epochs(task)), "method.latent_dim=2", _decay_every(task))
 
 
+def _flow(task: str) -> tuple[str, ...]:
+    """As in the code of Mazza et al. (2026, arXiv 2605.22493), but for the network, which is the default's, and its training."""
+    published = ("method.predict=velocity", "method.time=beta", "method.num_steps=10")
+    return (_steps(task, _epochs(task)), _decay_every(task), *published)
+
+
+def _diffusion(task: str) -> tuple[str, ...]:
+    """Likewise; predicted actions are kept in the box, as Diffusion Policy does."""
+    return (_steps(task, _epochs(task)), _decay_every(task), "method.predict=noise", "method.clip=1")
+
+
 def _bayesian_mdn(task: str) -> tuple[str, ...]:
     return (*_mdn(task), "method.posterior=ensemble", "method.num_networks=8")
 
@@ -237,6 +251,8 @@ _PAPER: dict[str, Callable[[str], tuple[str, ...]]] = {
     "mdn": _mdn,
     "ebgan_mdn": _ebgan_mdn,
     "cvae": _cvae,
+    "flow": _flow,
+    "diffusion": _diffusion,
     "energy_score": _cvae,
     "bayesian_mdn": _bayesian_mdn,
     "nearest_neighbour": _nearest_neighbour,

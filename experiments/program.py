@@ -3,6 +3,7 @@
 import functools
 import math
 import os
+import pathlib
 import time
 from typing import NamedTuple
 
@@ -10,16 +11,17 @@ import jax
 import numpy as np
 
 from ebgan_mdn_jax import data
+from ebgan_mdn_jax.data import formats
 from ebgan_mdn_jax.methods import METHODS
 from ebgan_mdn_jax.methods.base import Method, in_data_units
 from ebgan_mdn_jax.normalization import Normalization
-from ebgan_mdn_jax.tasks import TASKS, Task
+from ebgan_mdn_jax.tasks import TASKS, Task, recorded
 from ebgan_mdn_jax.training import loop
 from ebgan_mdn_jax.training.devices import Layout, make_layout
 from ebgan_mdn_jax.training.members import Members, MemberState, init_states, make_members, resize
-from ebgan_mdn_jax.types import Horizon, require
+from ebgan_mdn_jax.types import Horizon, require, resolve_path
 from experiments import processes
-from experiments.config import ExperimentConfig
+from experiments.config import EpisodesConfig, ExperimentConfig
 
 _SHARE_OF_MEMORY = 0.9  # the rest is for evaluation and the allocator's gaps
 
@@ -55,13 +57,26 @@ class Program(NamedTuple):
 
 def load_data(config: ExperimentConfig, data_dir: str | None = None, loaded: dict | None = None) -> data.Dataset:
     """The demonstrations of a run, without noise; prepared on first use. What ``loaded`` has is taken from there, the rest added to it."""
+    loaded = {} if loaded is None else loaded
+    if isinstance(config.data, EpisodesConfig):
+        of = data_dir, config.data
+        if of not in loaded:
+            loaded[of] = _load_episodes(config.data, data_dir)
+        return loaded[of]
     seeds = np.asarray(config.seeds)
     draws = tuple(seeds[np.argsort(seeds % seeds.size)].tolist()) if config.data.redraw else None
-    loaded = {} if loaded is None else loaded
     of = config.task_name, data_dir, config.data.num_demonstrations, draws
     if of not in loaded:
         loaded[of] = data.load(*of)
     return loaded[of]
+
+
+def _load_episodes(settings: EpisodesConfig, data_dir: str | None) -> data.Dataset:
+    """The user's own demonstrations, from where they were or from ``data_dir``."""
+    path = pathlib.Path(settings.path)
+    path = resolve_path(data_dir) / path.name if data_dir else path
+    recorded = formats.read(path, settings.sha256)
+    return data.from_episodes(recorded, settings.history, settings.chunk, settings.heldout_share, str(path))
 
 
 def build(
@@ -71,7 +86,6 @@ def build(
     loaded: dict | None = None,
 ) -> Run:
     """Load the data and build the method; ``normalization`` defaults to the data set's own. ``loaded``: see `load_data`."""
-    task = TASKS[config.task_name]
 
     def prepare() -> None:
         load_data(config, data_dir, loaded)
@@ -79,6 +93,8 @@ def build(
     if jax.process_count() > 1:
         processes.first_decides(prepare)  # the first process makes what is missing, for all
     dataset = data.add_noise(load_data(config, data_dir, loaded), config.data.obs_noise, config.data.action_noise)
+    own = isinstance(config.data, EpisodesConfig)
+    task = recorded.make(dataset.spec, dataset.num_rows) if own else TASKS[config.task_name]
     normalization = normalization or dataset.normalization
     horizon = Horizon.of(config.train.steps, dataset.num_rows, config.train.batch_size)
     module = METHODS[config.method_name]

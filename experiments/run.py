@@ -16,7 +16,7 @@ import numpy as np
 import tqdm
 
 from ebgan_mdn_jax import __version__
-from ebgan_mdn_jax.tasks import TASKS
+from ebgan_mdn_jax.tasks import find
 from ebgan_mdn_jax.training import checkpoint
 from ebgan_mdn_jax.training.devices import fetch, place
 from ebgan_mdn_jax.training.members import causes, init_states, resize
@@ -71,7 +71,7 @@ def train(
         return read_json(directory.results)
     if trained_in is None:
         program = program or compile_program(build(config, data_dir), num_devices)
-    num_folds = TASKS[config.task_name].num_folds
+    num_folds = find(config.task_name).num_folds
     if config.num_seeds % num_folds:
         log(f"note: {config.num_seeds} seeds do not divide over {num_folds} folds, so folds weigh unequally")
     with contextlib.ExitStack() as stack:
@@ -143,6 +143,8 @@ def _train_from(step, states, program, directory, manager, watch, write_events, 
         item = {
             "config": to_json(run.config),
             "normalization": run.dataset.normalization._asdict(),
+            "spec": run.task.spec._asdict(),
+            "num_rows": run.dataset.num_rows,
             "version": __version__,
             "members_per_step": program.members_per_step,
             "training": {name: value.tolist() for name, value in info.items()},

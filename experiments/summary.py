@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ebgan_mdn_jax.methods import METHODS
-from ebgan_mdn_jax.tasks import TASKS
+from ebgan_mdn_jax.tasks import find
 from ebgan_mdn_jax.types import InputError, require
 from experiments.workdir import Workdir
 
@@ -170,7 +170,7 @@ def line_name(task: str, method: str, run: str, hyper: str, several: bool) -> st
 
 def folds(task: str, seeds: Sequence[int]) -> np.ndarray:
     """The fold that each seed's member holds out: the strata of statistics over the seeds."""
-    return np.asarray(seeds) % (TASKS[task].num_folds if task in TASKS else 1)
+    return np.asarray(seeds) % find(task).num_folds
 
 
 def label(hyper: dict) -> str:

@@ -1,6 +1,7 @@
 """Train one method on one task, all seeds and hyperparameters in one program, and evaluate it.
 
     python -m experiments.train --task=hyperbola --method=ebgan_mdn --seeds=16 --workdir=runs/hyperbola
+    python -m experiments.train --data=my_demonstrations.npz --method=mdn --set=data.history=2 --set=data.chunk=8 --workdir=runs/mine
 
 Killed at any moment and started again, the same command goes on and ends with the same ``results.json``.
 """
@@ -11,13 +12,13 @@ from experiments.events import require_tensorboard
 from experiments.run import train
 from experiments.tables import results_table
 
-USED = (flags.TASK, flags.METHOD, flags.WORKDIR, flags.DATA_DIR, *flags.TRAINING)
+USED = (flags.TASK, flags.DATA, flags.METHOD, flags.WORKDIR, flags.DATA_DIR, *flags.TRAINING)
 
 
 def main() -> None:
     """Train, evaluate, print the results."""
     config = make_config(
-        flags.TASK.value,
+        flags.task(),
         flags.METHOD.value,
         flags.SEEDS.value,
         flags.FIRST_SEED.value,

@@ -85,7 +85,7 @@ class Workdir:
             return
         theirs = read_json(self.config)
         require(
-            isinstance(theirs, dict) and isinstance(theirs.get("train"), dict),
+            isinstance(theirs, dict) and all(isinstance(theirs.get(part), dict) for part in ("train", "data")),
             f"{self.config} is not a config of this library: give another --workdir",
         )
         different = configs.differences(configs.identity(config), configs.identity(theirs))

@@ -167,6 +167,9 @@ def test_with_a_latent_every_network_is_drawn_from_equally():
 def test_values_that_cannot_work_are_refused():
     with pytest.raises(InputError, match="method.num_networks=0: needs at least 1"):
         bayesian_mdn.Config(num_networks=0)
+    for fields in ({"independent_steps": 2}, {"start": "data"}):
+        with pytest.raises(InputError, match="independent_steps=1 and start=network"):
+            bayesian_mdn.Config(GeneratorConfig(**fields))
     for burn_in in (0.0, 1.0):
         with pytest.raises(InputError, match="burn_in=.*: needs a share between 0 and 1"):
             bayesian_mdn.Config(burn_in=burn_in)

@@ -74,6 +74,11 @@ def test_inference_covers_every_method_and_way():
     table = inference.rows((2,), num_calls=2)
     assert {row["method"] for row in table} == set(METHODS)
     assert {"rerank", "resample", "sample"} <= {row["act_by"] for row in table if row["method"] == "ebgan_mdn"}
+    assert {row["method"]: row["evaluations"] for row in table if row["evaluations"] > 1} == {
+        "ibc": 4,
+        "flow": 20,
+        "diffusion": 100,
+    }
     assert all(np.isfinite(row["p50_ms"]) and row["p99_ms"] >= row["p50_ms"] for row in table)
 
 
@@ -148,11 +153,13 @@ def test_throughput_at_tiny_sizes(torch_step, monkeypatch):
 def test_published_benchmarks_come_from_committed_code():
     names = {path.stem for path in (ROOT / "experiments" / "benchmarks").glob("*.py")} | {
         "certify",
+        "chunk_bounds",
         "graph_energy",
         "langevin_forms",
         "lipschitz",
         "mutual_information",
         "search_dimensions",
+        "two_modes",
     }
     assert {path.stem for path in measure.BENCHMARKS.glob("*.csv")} == names - {
         "__init__",

@@ -74,6 +74,22 @@ def test_nothing_saved_is_said(tmp_path):
         checkpoint.restore_config(manager)
 
 
+def test_a_changed_number_is_noticed(saved):
+    """A config that is still JSON, and a byte of an array, which Orbax itself reads as another number."""
+    for item, change in (("config/metadata", lambda content: content.replace(b"6", b"7")), ("params/d", None)):
+        places = [saved / "6" / item] if change else sorted((saved / "6" / item).iterdir())
+        place = max(places, key=lambda path: path.stat().st_size)
+        content = bytearray(place.read_bytes())
+        content[len(content) // 2] ^= 1
+        place.write_bytes(change(place.read_bytes()) if change else content)
+        with checkpoint.open_manager(saved) as manager, pytest.raises(InputError, match="cannot be read") as error:
+            if change:
+                checkpoint.restore_config(manager)
+            else:
+                checkpoint.restore_params(manager, 6, abstract_of(), DEVICE)
+        assert "\n" not in str(error.value)
+
+
 def test_damaged_files_are_one_clear_line(saved):
     for file in (saved / "6" / "params").rglob("*"):
         if file.is_file():

@@ -9,6 +9,8 @@ import scipy.integrate
 import scipy.stats
 
 from ebgan_mdn_jax.methods import cvae
+from ebgan_mdn_jax.methods.base import in_data_units
+from ebgan_mdn_jax.normalization import Normalization
 from ebgan_mdn_jax.types import Batch, Horizon, InputError, Spec
 
 SPEC = Spec((-1.0,), (1.0,), (-1.0,), (1.0,))
@@ -75,7 +77,7 @@ def test_linear_optimum_and_posterior_collapse(data, beta):
     assert info.kl == pytest.approx(max(0.0, 0.5 * np.log(NOISE**2 / u)), abs=0.02)
     if beta == 1.0:
         assert info.loss == pytest.approx(scipy.stats.norm(0, NOISE).entropy(), abs=0.01)
-    assert info.loss == pytest.approx(info.nll + beta * info.kl, rel=1e-5)
+    assert info.loss == pytest.approx(info.reconstruction + beta * info.kl, rel=1e-5)
     assert info.scale == pytest.approx(SCALE)
 
 
@@ -106,6 +108,92 @@ def test_learned_deviations_start_as_told_and_keep_their_floor():
     assert float(state.params.scale_floor) == pytest.approx(0.5)  # what inference must use
 
 
+@pytest.mark.parametrize(("loss", "of_error"), [("l1", np.abs), ("squared", np.square)])
+def test_losses_are_means_over_an_actions_elements(loss, of_error):
+    """Biases alone, so that every code decodes to 0.3, and the posterior is N(0.5, 2^2)."""
+    spec = Spec((0.0,), (0.0,), (-1.0,) * 3, (1.0,) * 3)
+    config = cvae.Config((), (), latent_dim=1, reconstruction=loss)
+    method = cvae.make(config, spec, Horizon(10, 1))
+    state = method.init(jax.random.key(0))
+    weights = jax.tree.map(jnp.zeros_like, state.params.weights)
+    weights.encoder["params"]["Dense_0"]["bias"] = jnp.asarray([0.5, np.log(2)], jnp.float32)
+    weights.decoder["params"]["Dense_0"]["bias"] = jnp.full(3, 0.3)
+    state = state._replace(params=state.params._replace(weights=weights))
+    action = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    batch = Batch(jnp.zeros((5, 1)), jnp.asarray(action))
+    _, info = jax.jit(method.step)(state, batch, method.hyper._replace(beta=10.0))
+    assert float(info.reconstruction) == pytest.approx(np.mean(of_error(action - 0.3)), rel=1e-5)
+    kl = 0.5 * (0.25 + 4 - 1 - np.log(4))
+    assert float(info.kl) == pytest.approx(kl, rel=1e-5)
+    assert float(info.loss) == pytest.approx(float(info.reconstruction) + 10 * kl, rel=1e-5)
+    assert float(info.scale) == 0.0
+
+
+def test_mmd_is_that_of_loops_and_vanishes_on_average_for_one_law():
+    """The mean over 300 pairs of samples of one law is 0 to within 5 standard errors."""
+    a, b = (np.random.default_rng(i).normal(i, 1, (6, 2)) for i in range(2))
+    kernel = lambda x, y: sum(s * 4 / (s * 4 + np.sum((x - y) ** 2)) for s in (0.5, 1, 2, 4))  # noqa: E731
+    pairs = lambda x: np.mean([kernel(x[i], x[j]) for i in range(6) for j in range(6) if i != j])  # noqa: E731
+    expected = pairs(a) + pairs(b) - 2 * np.mean([kernel(x, y) for x in a for y in b])
+    np.testing.assert_allclose(cvae.mmd(jnp.asarray(a), jnp.asarray(b)), expected, rtol=1e-4)
+    draws = jax.random.normal(jax.random.key(0), (2, 300, 16, 2))
+    values = np.asarray(jax.jit(jax.vmap(cvae.mmd))(*draws))
+    assert abs(values.mean()) < 5 * values.std() / np.sqrt(300)
+    shifted = np.asarray(jax.jit(jax.vmap(cvae.mmd))(draws[0] + 1, draws[1]))
+    assert shifted.mean() > 10 * shifted.std() / np.sqrt(300)
+
+
+def test_mmd_of_a_split_batch_is_that_of_the_whole():
+    config = cvae.Config((8,), (8,), reconstruction="l1", regulariser="mmd")
+    method = cvae.make(config, SPEC, Horizon(10, 1), optax.identity())
+    state, hyper = method.init(jax.random.key(0)), method.hyper._replace(beta=5.0)
+    whole = Batch(*np.random.default_rng(0).normal(size=(2, 12, 1)).astype(np.float32))
+    alone, info = jax.jit(method.step)(state, whole, hyper)
+    assert float(info.loss) != pytest.approx(float(info.reconstruction + 5 * info.kl), rel=1e-3)
+    parts = jax.tree.map(lambda x: x.reshape(3, 4, 1), whole)
+    split, infos = jax.jit(jax.vmap(lambda part: method.step(state, part, hyper, "batch"), axis_name="batch"))(parts)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[1], b, atol=1e-6), split.params, alone.params)
+    np.testing.assert_allclose(infos.loss, jnp.full(3, info.loss), rtol=1e-4)
+
+
+def test_deployed_with_zero_it_decodes_zero():
+    """And the latents that evaluation sees are those of training; a decoder without deviations draws their decoded prior."""
+    config = cvae.Config((8,), (8,), reconstruction="l1", sample_by="sample", act_by="zero")
+    method = cvae.make(config, SPEC, Horizon(10, 1))
+    params, obs = method.init(jax.random.key(0)).params, jnp.linspace(-1, 1, 3)[:, None]
+    zero = method.latents.decode(params, jnp.zeros((3, 2)), obs)
+    for seed in range(2):
+        np.testing.assert_array_equal(method.act(jax.random.key(seed), params, obs), zero)
+    latent = jax.random.normal(jax.random.split(jax.random.key(5))[0], (4, 3, 2))
+    np.testing.assert_array_equal(
+        method.sample(jax.random.key(5), params, obs, 4), method.latents.decode(params, latent, obs)
+    )
+    assert len(np.unique(method.sample(jax.random.key(5), params, obs, 4))) == 12
+
+
+def test_latents_in_data_units():
+    normalization = Normalization((10.0,), (2.0,), (5.0,), (3.0,))
+    inner = linear()
+    outer = in_data_units(inner, normalization)
+    params, obs, action = (
+        inner.init(jax.random.key(0)).params,
+        jnp.asarray([[0.3], [-1.0]]),
+        jnp.asarray([[0.7], [0.1]]),
+    )
+    data_obs, data_action = normalization.obs_to_data(obs), normalization.action_to_data(action)
+    ours, expected = outer.latents.encode(params, data_obs, data_action), inner.latents.encode(params, obs, action)
+    np.testing.assert_allclose(ours[0], expected[0], atol=1e-5)
+    np.testing.assert_allclose(ours[1], expected[1], atol=1e-5)
+    np.testing.assert_allclose(
+        outer.latents.rate(params, data_obs, data_action), cvae.standard_normal_kl(*expected), rtol=1e-4
+    )
+    np.testing.assert_allclose(
+        outer.latents.decode(params, expected[0], data_obs),
+        normalization.action_to_data(inner.latents.decode(params, expected[0], obs)),
+        rtol=1e-5,
+    )
+
+
 def test_a_latent_tells_two_modes_apart():
     """Actions are +-0.5 at every observation: draws are near both, in about equal shares, and seldom between."""
     sign = np.random.default_rng(0).choice([-0.5, 0.5], (256, 1)).astype(np.float32)
@@ -125,7 +213,7 @@ def test_every_step_draws_its_own_noise():
     method = cvae.make(cvae.Config(), SPEC, Horizon(10, 1), optax.identity())
     state = method.init(jax.random.key(0))
     batch = Batch(jnp.zeros((4, 1)), jnp.zeros((4, 1)))
-    step = jax.jit(lambda state: method.step(state, batch, method.hyper)[1].nll)
+    step = jax.jit(lambda state: method.step(state, batch, method.hyper)[1].reconstruction)
     assert step(state) == step(state)
     assert step(state) != step(state._replace(step=state.step + 1))
 

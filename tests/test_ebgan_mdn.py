@@ -177,6 +177,14 @@ def test_likelihood_of_the_energy_needs_the_proposal():
         ebgan_mdn.Config(critic="importance_nll", correct_proposal=True, negatives="data", reweight=False)
 
 
+def test_steps_of_their_own_have_no_components_of_whole_actions():
+    steps = generators.GeneratorConfig(independent_steps=2)
+    for fields in ({"reweight": True}, {"reweight": False, "energy_term": "all_components"}):
+        with pytest.raises(InputError, match="use method.generator.independent_steps=1"):
+            ebgan_mdn.Config(steps, **fields)
+    assert ebgan_mdn.Config(steps, reweight=False).generator is steps
+
+
 def test_binary_critic_sees_data_and_draws_alone():
     actions = seen_by_energy(critic="binary", num_generated=3)
     assert actions.shape[0] == 1 + 3

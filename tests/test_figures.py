@@ -20,7 +20,7 @@ from ebgan_mdn_jax.evaluation import statistics
 from ebgan_mdn_jax.methods import METHODS
 from ebgan_mdn_jax.tasks import TASKS
 from ebgan_mdn_jax.tasks.base import Conditional, Data
-from ebgan_mdn_jax.types import Batch, Horizon, InputError
+from ebgan_mdn_jax.types import Batch, Horizon, InputError, Latents
 from experiments import figures
 from experiments.config import make_config
 from experiments.configs import CONFIGS, FIGURES
@@ -185,13 +185,19 @@ def test_seconds_of_a_run_are_shared_by_its_members(tmp_path):
 
 
 @functools.cache
-def metric_names(task, with_density):
+def metric_names(task, with_density, with_codes):
     task = TASKS[task]
     dim = task.spec.action_dim
+    codes = Latents(
+        lambda obs, action: (action[:, :1], action[:, :1]),
+        lambda latent, obs: jnp.zeros((*latent.shape[:-1], dim)),
+        lambda obs, action: action[:, 0],
+    )
     policy = Conditional(
         lambda key, obs, num: jnp.zeros((num, obs.shape[0], dim)),
         (lambda obs, action: jnp.zeros(action.shape[:-1])) if with_density else None,
         act=lambda key, obs: jnp.zeros((obs.shape[0], dim)),
+        latents=codes if with_codes else None,
     )
     heldout = Batch(jnp.zeros((5, task.spec.obs_dim)), jnp.zeros((5, dim)))
     key, mask = jax.random.key(0), jnp.ones(5, bool)
@@ -223,7 +229,7 @@ def stand_in(path, config):
     settings = [dict(zip(config.hyper, values, strict=True)) for values in itertools.product(*config.hyper.values())]
     members = [{"seed": seed, "hyper": setting} for setting in settings for seed in config.seeds]
     infos = {name: rng.uniform(1, 2, (60, len(members))) for name in module.Info._fields}
-    metrics = metric_names(config.task_name, method.log_prob is not None)
+    metrics = metric_names(config.task_name, method.log_prob is not None, method.latents is not None)
     results = {
         "task": config.task_name,
         "method": config.method_name,

@@ -37,7 +37,8 @@ def make(**fields):
 
 
 @pytest.mark.parametrize(
-    ("covariance", "family"), [("isotropic", "gaussian"), ("full", "gaussian"), ("diagonal", "laplace")]
+    ("covariance", "family"),
+    [("isotropic", "gaussian"), ("low_rank", "gaussian"), ("full", "gaussian"), ("diagonal", "laplace")],
 )
 def test_log_prob_is_that_of_its_mixture_for_any_number_of_actions(covariance, family):
     generator, params, obs = make(covariance=covariance, family=family)
@@ -120,6 +121,49 @@ def test_ways_to_draw():
     assert np.all(np.asarray(generator.mixture(params, obs, 0.7).scales) > 0.7)  # the floor is an argument
 
 
+def test_steps_have_mixtures_of_their_own_and_must_divide_the_action():
+    generator, params, obs = make(independent_steps=2)
+    each = generator.mixture(params, obs, FLOOR).each
+    assert each.means.shape == (B, 2, 3, 1)
+    action = jax.random.normal(jax.random.key(1), (5, B, 2))
+    of_each = mixtures.log_prob(each, action[..., None])
+    np.testing.assert_allclose(generator.log_prob(params, obs, action, FLOOR), of_each.sum(-1), rtol=1e-5)
+    assert generator.draw(jax.random.key(2), params, obs, 4, FLOOR, "mode").shape == (4, B, 2)
+    with pytest.raises(InputError, match="independent_steps=3: needs a divisor"):
+        make(independent_steps=3)
+
+
+@pytest.mark.parametrize("fields", [{"covariance": "diagonal"}, {"covariance": "full"}, {"independent_steps": 2}])
+def test_a_start_at_data_finds_every_group_of_rows(fields):
+    """Three groups of very different size, near the corners; so small weights hardly move what the bias says."""
+    generator, params, obs = make(start="data", start_scale=0.2, **fields)
+    params = jax.tree.map(lambda leaf: 1e-3 * leaf, params)
+    corners = np.float32([[-0.9, -0.8], [0.1, 0.9], [0.8, -0.3]])
+    groups = np.repeat(np.arange(3), (100, 4, 2))
+    rows = corners[groups] + np.random.default_rng(0).normal(size=(106, 2)).astype(np.float32) * 1e-3
+    rows = generator.mixture(generator.start(jax.random.key(3), params, jnp.asarray(rows)), obs, 0.0)
+    means = np.asarray(rows.each.means[..., 0] if "independent_steps" in fields else jnp.moveaxis(rows.means, -1, -2))
+    np.testing.assert_allclose(np.sort(means, axis=-1), np.broadcast_to(np.sort(corners.T), means.shape), atol=0.01)
+    spread = rows.each.scales if "independent_steps" in fields else rows[2]
+    if "covariance" in fields and fields["covariance"] == "full":
+        np.testing.assert_allclose(spread, np.broadcast_to(0.2 * np.eye(2), spread.shape), rtol=0.01, atol=0.01)
+    else:
+        np.testing.assert_allclose(spread, 0.2, rtol=0.01)
+
+
+def test_spread_rows_are_rows_and_more_than_there_are():
+    rows = jnp.asarray([[0.0], [1.0], [3.0]])
+    chosen = np.sort(np.asarray(jax.jit(generators.spread_rows, static_argnums=2)(jax.random.key(0), rows, 6))[:, 0])
+    assert set(chosen) == {0.0, 1.0, 3.0}
+    first = jax.vmap(lambda key: generators.spread_rows(key, rows, 2))(jax.random.split(jax.random.key(1), 9_000))[
+        ..., 0
+    ]
+    # Of pairs (first, second): 1/3 times the share of the squared distance to the first.
+    for one, two, chance in ((0.0, 1.0, 1 / 10), (0.0, 3.0, 9 / 10), (1.0, 0.0, 1 / 5), (3.0, 0.0, 9 / 13)):
+        count = int(np.sum((first[:, 0] == one) & (first[:, 1] == two)))
+        assert scipy.stats.binomtest(count, 9_000, chance / 3).pvalue > 1e-6
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -128,6 +172,10 @@ def test_ways_to_draw():
         {"fixed_scale": 0.0},
         {"hidden": (8, 0)},
         {"family": "laplace", "covariance": "full"},
+        {"family": "laplace", "covariance": "low_rank"},
+        {"rank": 0},
+        {"independent_steps": 0},
+        {"start_scale": 0.0},
     ],
 )
 def test_a_config_that_cannot_work_is_refused_in_one_line(fields):

@@ -1,5 +1,6 @@
 """MDN: known answers, and the noise of its latent."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -82,3 +83,24 @@ def test_tempering_changes_what_is_drawn_and_its_density_but_not_training():
 def test_tempering_that_cannot_be_is_refused(changes, message):
     with pytest.raises(InputError, match=message):
         mdn.Config(**changes)
+
+
+def test_a_start_at_data_happens_once_and_does_not_depend_on_the_split():
+    method = mdn.make(
+        mdn.Config(GeneratorConfig(3, hidden=(8,), start="data", start_scale=0.1)),
+        SPEC,
+        Horizon(10, 1),
+        optax.identity(),
+    )
+    state = method.init(jax.random.key(0))
+    batch = Batch(jnp.zeros((4, 1)), jnp.asarray([[-0.9], [-0.2], [0.3], [0.8]]))
+    hyper = method.hyper._replace(learning_rate=0.0)  # the start alone
+    after, _ = jax.jit(method.step)(state, batch, hyper)
+    moved = jax.tree.map(lambda a, b: bool(jnp.any(a != b)), after.params.generator, state.params.generator)["params"]
+    assert moved == {"MLP_0": {f"Dense_{i}": {"bias": i == 1, "kernel": False} for i in (0, 1)}}
+    later, _ = jax.jit(method.step)(after, batch, hyper)
+    chex.assert_trees_all_equal(later.params, after.params)
+    halves = jax.tree.map(lambda x: x.reshape(2, 2, 1), batch)
+    split = jax.jit(jax.vmap(lambda b: method.step(state, b, hyper, "batch")[0].params, axis_name="batch"))(halves)
+    for device in range(2):
+        chex.assert_trees_all_close(jax.tree.map(lambda x, at=device: x[at], split), after.params, rtol=1e-6)

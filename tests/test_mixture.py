@@ -10,12 +10,13 @@ from ebgan_mdn_jax import mixture as mixtures
 
 FALSE_FAIL = 1e-6
 K, DA = 3, 2
-COVARIANCES = ("isotropic", "diagonal", "shared", "fixed", "full")
-CASES = [(c, "gaussian") for c in COVARIANCES] + [(c, "laplace") for c in COVARIANCES if c != "full"]
+COVARIANCES = ("isotropic", "diagonal", "shared", "fixed", "low_rank", "full")
+RANK = {"low_rank": 3}  # of COVARIANCES that have one; more than the action's two dimensions is a covariance too
+CASES = [(c, "gaussian") for c in COVARIANCES] + [(c, "laplace") for c in COVARIANCES if c not in ("low_rank", "full")]
 SCIPY = {"gaussian": scipy.stats.norm, "laplace": scipy.stats.laplace}
 
 # Compiled once per shape: op by op, a cold run takes several times as long.
-from_outputs = jax.jit(mixtures.from_outputs, static_argnums=(1, 2, 3), static_argnames="fixed_scale")
+from_outputs = jax.jit(mixtures.from_outputs, static_argnums=(1, 2, 3), static_argnames=("fixed_scale", "rank"))
 log_prob = jax.jit(mixtures.log_prob, static_argnums=2)
 sample = jax.jit(mixtures.sample, static_argnums=(2, 3))
 sample_components = jax.jit(mixtures.sample_components, static_argnums=2)
@@ -26,36 +27,46 @@ every_case = pytest.mark.parametrize(("covariance", "family"), CASES)
 
 def mixture_of(covariance, rows=4, d=DA, spread=1.0, seed=0):
     """A mixture ``[rows, K, d]`` read off random outputs; scales are about 0.25 to 1, means ``spread`` apart."""
-    rng = np.random.default_rng(seed)
-    p = mixtures.num_outputs(K, d, covariance)
+    rng, rank = np.random.default_rng(seed), RANK.get(covariance, 0)
+    p = mixtures.num_outputs(K, d, covariance, rank)
     outputs = rng.normal(size=(rows, p)) * 0.4
     outputs[:, K + K * d :] -= 0.8
     outputs[:, K : K + K * d] += spread * np.repeat(np.arange(K) - 1.0, d)
-    return from_outputs(jnp.asarray(outputs, jnp.float32), K, d, covariance, 0.1, fixed_scale=0.3)
+    return from_outputs(jnp.asarray(outputs, jnp.float32), K, d, covariance, 0.1, fixed_scale=0.3, rank=rank)
+
+
+def tril_of(mixture, *index):
+    """Lower Cholesky factor of a component's covariance, NumPy."""
+    spread = np.asarray(mixture[2], np.float64)[index]
+    if isinstance(mixture, mixtures.FullMixture):
+        return spread
+    factors = np.asarray(mixture.factors if len(mixture) == 4 else np.zeros((*mixture[2].shape, 1)), np.float64)[index]
+    return np.linalg.cholesky(np.diag(spread**2) + factors @ factors.T)
 
 
 def scipy_log_prob(mixture, action, family):
     """Log density ``[B]`` of ``action [B, Da]``, one row and component at a time."""
     mixture, action = jax.tree.map(lambda x: np.asarray(x, np.float64), (mixture, action))
-    weights, means, spreads = mixture
+    weights, means = mixture[:2]
     total = np.zeros(weights.shape)
     for row in range(weights.shape[0]):
         for k in range(weights.shape[1]):
-            mean, spread = means[row, k], spreads[row, k]
-            if isinstance(mixture, mixtures.FullMixture):
-                total[row, k] = scipy.stats.multivariate_normal(mean, spread @ spread.T).logpdf(action[row])
+            if isinstance(mixture, mixtures.Mixture):
+                total[row, k] = SCIPY[family](means[row, k], mixture.scales[row, k]).logpdf(action[row]).sum()
             else:
-                total[row, k] = SCIPY[family](mean, spread).logpdf(action[row]).sum()
+                tril = tril_of(mixture, row, k)
+                total[row, k] = scipy.stats.multivariate_normal(means[row, k], tril @ tril.T).logpdf(action[row])
     return scipy.special.logsumexp(weights + total, axis=-1)
 
 
 @pytest.mark.parametrize("covariance", COVARIANCES)
 def test_outputs_are_logits_then_means_then_scales(covariance):
     k, d, floor = 3, 2, 0.05
-    count = {"isotropic": 3, "diagonal": 6, "shared": 1, "fixed": 0, "full": 9}[covariance]
-    assert mixtures.num_outputs(k, d, covariance) == k + k * d + count
+    rank = RANK.get(covariance, 0)
+    count = {"isotropic": 3, "diagonal": 6, "shared": 1, "fixed": 0, "low_rank": 6 + 18, "full": 9}[covariance]
+    assert mixtures.num_outputs(k, d, covariance, rank) == k + k * d + count
     outputs = np.random.default_rng(0).normal(size=(5, k + k * d + count)).astype(np.float32)
-    mixture = from_outputs(jnp.asarray(outputs), k, d, covariance, floor, fixed_scale=0.7)
+    mixture = from_outputs(jnp.asarray(outputs), k, d, covariance, floor, fixed_scale=0.7, rank=rank)
     logits, means, raw = outputs[:, :k], outputs[:, k : k + k * d], outputs[:, k + k * d :]
     np.testing.assert_allclose(mixture.log_weights, np.log(scipy.special.softmax(logits, -1)), rtol=1e-4)
     np.testing.assert_array_equal(mixture.means, means.reshape(5, k, d))
@@ -64,7 +75,7 @@ def test_outputs_are_logits_then_means_then_scales(covariance):
         for j in range(d):
             if covariance == "isotropic":  # one per component, the same in all dimensions
                 expected[:, i, j] = floor + np.exp(raw[:, i])
-            elif covariance == "diagonal":
+            elif covariance in ("diagonal", "low_rank"):
                 expected[:, i, j] = floor + np.exp(raw[:, i * d + j])
             elif covariance == "shared":
                 expected[:, i, j] = floor + np.exp(raw[:, 0])
@@ -76,6 +87,8 @@ def test_outputs_are_logits_then_means_then_scales(covariance):
             tril = [[floor + np.exp(entries[:, 0]), zero], [entries[:, 1], floor + np.exp(entries[:, 2])]]
             expected[:, i] = np.moveaxis(np.asarray(tril), -1, 0)
     np.testing.assert_allclose(mixture[2], expected, rtol=1e-5)
+    if covariance == "low_rank":
+        np.testing.assert_array_equal(mixture.factors, raw[:, k * d :].reshape(5, k, d, rank))
 
 
 @every_case
@@ -94,6 +107,44 @@ def test_density_integrates_to_one(covariance, family):
     grid = jnp.asarray(np.stack(np.meshgrid(ticks, ticks), -1).reshape(-1, DA), jnp.float32)
     density = jax.jit(lambda m: jnp.exp(jax.vmap(lambda a: log_prob(m, a, family))(grid)))(mixture)
     assert float(jnp.sum(density)) * 0.04**2 == pytest.approx(1.0, abs=3e-3)
+
+
+def test_low_rank_density_and_its_gradient_are_those_of_the_full_covariance():
+    mixture = mixture_of("low_rank", d=6)
+    action = jnp.asarray(np.random.default_rng(1).normal(size=(5, 4, 6)), jnp.float32)
+    value, slope = jax.jit(jax.value_and_grad(lambda m: jnp.sum(log_prob(m, action))))(mixture)
+    expected, of_full = jax.jit(jax.value_and_grad(lambda m: jnp.sum(log_prob(mixtures.full(m), action))))(mixture)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    for ours, theirs in zip(slope, of_full, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
+def test_steps_are_a_mixture_of_all_combinations_of_their_components():
+    each = mixture_of("diagonal", rows=2, spread=100.0)  # of two steps
+    chunk = mixtures.StepMixture(each)
+    pairs = [(i, j) for i in range(K) for j in range(K)]
+
+    def joined(leaf):
+        return jnp.stack([jnp.concatenate([leaf[0, i], leaf[1, j]]) for i, j in pairs])
+
+    log_weights = jnp.stack([each.log_weights[0, i] + each.log_weights[1, j] for i, j in pairs])
+    joint = mixtures.Mixture(log_weights, joined(each.means), joined(each.scales))
+    action = joint.means + jnp.asarray(np.random.default_rng(0).normal(size=(K * K, 2 * DA)), jnp.float32)
+    np.testing.assert_allclose(log_prob(chunk, action), log_prob(joint, action), rtol=1e-4)
+    np.testing.assert_allclose(mixtures.weight_entropy(chunk), mixtures.weight_entropy(joint), rtol=1e-5)
+    np.testing.assert_array_equal(mode_of(chunk), mode_of(joint))
+    num = 20_000
+    for draws in (
+        sample(jax.random.key(0), chunk, num),
+        mixtures.sample_one_component(jax.random.key(1), chunk, num)[:1],
+        mixtures.component_mean(jax.random.key(2), chunk, num),
+    ):
+        assert draws.shape[1:] == (2 * DA,)
+        nearest = np.argmin(np.linalg.norm(np.asarray(draws)[:, None] - np.asarray(joint.means), axis=-1), axis=1)
+        counts, expected = np.bincount(nearest, minlength=K * K), np.exp(np.asarray(log_weights, np.float64))
+        assert (
+            len(draws) == 1 or scipy.stats.chisquare(counts, len(draws) * expected / expected.sum()).pvalue > FALSE_FAIL
+        )
 
 
 @pytest.mark.parametrize("shape", [(5, DA), (DA,), (4, 1, DA), (4, 1)])
@@ -128,22 +179,21 @@ def test_samples_whitened_by_their_component_are_standard(covariance, family):
     mixture = mixture_of(covariance, rows=1, spread=100.0)
     num = 10_000
     samples = np.asarray(sample(jax.random.key(1), mixture, num, family), np.float64)[:, 0]
-    weights, means, spreads = (np.asarray(x[0], np.float64) for x in (jnp.exp(mixture[0]), *mixture[1:]))
+    weights, means = (np.asarray(x[0], np.float64) for x in (jnp.exp(mixture[0]), mixture[1]))
     component = np.argmin(np.abs(samples[:, :1] - means[:, 0]), axis=-1)
     counts = np.bincount(component, minlength=K)
     assert scipy.stats.chisquare(counts, num * weights / weights.sum()).pvalue > FALSE_FAIL
     for k in range(K):
         residual = samples[component == k] - means[k]
-        tril = spreads[k] if covariance == "full" else np.diag(spreads[k])
-        white = np.linalg.solve(tril, residual.T).T
+        white = np.linalg.solve(tril_of(mixture, 0, k), residual.T).T
         for j in range(DA):
             assert scipy.stats.kstest(white[:, j], SCIPY[family].cdf).pvalue > FALSE_FAIL
         assert scipy.stats.pearsonr(*white.T).pvalue > FALSE_FAIL
-        if covariance == "full":  # squared Mahalanobis distance
+        if family == "gaussian":  # squared Mahalanobis distance
             assert scipy.stats.kstest(np.sum(white**2, -1), scipy.stats.chi2(DA).cdf).pvalue > FALSE_FAIL
 
 
-@pytest.mark.parametrize("covariance", ["diagonal", "full"])
+@pytest.mark.parametrize("covariance", ["diagonal", "low_rank", "full"])
 def test_sample_components_draws_from_each(covariance):
     rows = 5_000
     one = mixture_of(covariance, rows=1)
@@ -151,9 +201,7 @@ def test_sample_components_draws_from_each(covariance):
     draws = np.asarray(sample_components(jax.random.key(2), mixture), np.float64)
     assert draws.shape == (K, rows, DA)
     for k in range(K):
-        spread = np.asarray(one[2][0, k], np.float64)
-        tril = spread if covariance == "full" else np.diag(spread)
-        white = np.linalg.solve(tril, (draws[k] - np.asarray(one.means[0, k])).T)
+        white = np.linalg.solve(tril_of(one, 0, k), (draws[k] - np.asarray(one.means[0, k])).T)
         assert scipy.stats.kstest(white.ravel(), scipy.stats.norm.cdf).pvalue > FALSE_FAIL
 
 
@@ -259,3 +307,14 @@ def test_weight_entropy_matches_scipy_and_is_at_most_log_k():
     np.testing.assert_allclose(entropy, scipy.stats.entropy(np.exp(mixture.log_weights), axis=-1), rtol=1e-5)
     even = mixture._replace(log_weights=jnp.full_like(mixture.log_weights, -np.log(K)))
     np.testing.assert_allclose(mixtures.weight_entropy(even), np.log(K), rtol=1e-6)
+
+
+@pytest.mark.parametrize("covariance", [c for c in COVARIANCES if c != "fixed"])
+def test_outputs_for_given_means_and_scale(covariance):
+    means, rank = jnp.asarray(np.random.default_rng(0).normal(size=(K, DA)), jnp.float32), RANK.get(covariance, 0)
+    outputs = mixtures.to_outputs(means, 0.2, covariance, rank)
+    mixture = from_outputs(outputs, K, DA, covariance, 0.0, rank=rank)
+    np.testing.assert_array_equal(mixture.means, means)
+    np.testing.assert_allclose(mixture.log_weights, np.full(K, -np.log(K)), rtol=1e-6)
+    for k in range(K):
+        np.testing.assert_allclose(tril_of(mixture, k), 0.2 * np.eye(DA), atol=1e-6)

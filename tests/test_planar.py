@@ -17,7 +17,7 @@ from ebgan_mdn_jax.envs import planar as env
 from ebgan_mdn_jax.evaluation import chunks
 from ebgan_mdn_jax.tasks import planar
 from ebgan_mdn_jax.tasks.base import Conditional, Data
-from ebgan_mdn_jax.types import Batch, InputError
+from ebgan_mdn_jax.types import Batch, InputError, Latents
 
 SETTINGS = [
     ("circle", None),
@@ -526,3 +526,35 @@ def test_beta_crit_of_the_published_loss(name, num_modes, expected):
 
     gain = loss(steps) - np.mean([loss(steps[mode == k]) for k in range(count)])
     assert theory.beta_crit(gain, np.full(count, 1 / count), 0.1) == pytest.approx(expected, rel=0.15)
+
+
+def test_codes_of_a_circle_are_judged_by_what_they_decode_to():
+    """A code is the mode's sign, seldom wrong by Gaussian noise, and decodes to the mode; a decoder that ignores it is half wrong."""
+    task, scale = planar.VARIANTS["planar_circle"], 0.6
+    obs, action = task.demonstrations(jax.random.key(0), 400)
+    (up, down), _ = task.modes(obs[:1])
+    towards = (down - up)[0]
+
+    def policy(decode):
+        sign = lambda action: jnp.sign((action - (up + down) / 2) @ towards)[:, None]  # noqa: E731
+        encode = lambda obs, action: (sign(action), jnp.full_like(sign(action), np.log(scale)))  # noqa: E731
+        latents = Latents(encode, decode, lambda obs, action: jnp.zeros(action.shape[0]))
+        draw = lambda key, obs, num: decode(jax.random.normal(key, (num, obs.shape[0], 1)), obs)  # noqa: E731
+        return Conditional(draw, None, latents=latents)
+
+    data = Data(Batch(obs, action), Batch(obs, action), jnp.ones(400, bool))
+    run = jax.jit(
+        lambda which: task.evaluate(jax.random.key(1), policy(which), data, task.evaluation), static_argnums=0
+    )
+    telling = run(lambda latent, obs: jnp.where(latent > 0, down[0], up[0]))
+    wrong, error = 100 * scipy.stats.norm.cdf(-1 / scale), 500 * np.sqrt(0.05 / 1600)
+    assert telling["decoding_error"] == pytest.approx(wrong, abs=error)
+    assert telling["reconstructed"] == pytest.approx(100 - wrong, abs=error)
+    assert telling["zero_on_support"] == 100
+    assert telling["draw_variance"] == pytest.approx(100, abs=2)
+    assert 0.4 < telling["information"] < np.log(2)
+    blind = run(lambda latent, obs: jnp.broadcast_to((up + down)[0] / 2, (*latent.shape[:-1], 120)))
+    assert blind["reconstructed"] == blind["zero_on_support"] == 0
+    assert blind["draw_variance"] == pytest.approx(0, abs=1e-3)
+    assert blind["decoding_error"] == pytest.approx(50)
+    assert blind["reconstruction@squared"] == pytest.approx(float(blind["spread@squared"]), rel=0.01)

@@ -164,6 +164,7 @@ def test_bands_have_ticks_at_their_points_and_levels_span_the_panel():
             *("lines", "step", "nll"),
             {"ebgan_mdn": plotting.Band(x, nothing, nothing, nothing)},
             theory={"ebgan_mdn": swept._replace(value=x)},
+            bounds={"ebgan_mdn": swept._replace(value=2 * x)},
         ),
         plotting.Panel("lines", "N", "s", {"mdn": swept._replace(x=x + 1, value=x + 0.1)}, log_x=True, ticks=True),
     ]
@@ -175,6 +176,8 @@ def test_bands_have_ticks_at_their_points_and_levels_span_the_panel():
     np.testing.assert_array_equal(weight.lines[1].get_ydata(), [2, 2])
     np.testing.assert_array_equal(curves.lines[1].get_ydata(), x)
     assert (curves.lines[1].get_color(), curves.lines[1].get_linestyle()) == (curves.lines[0].get_color(), "--")
+    np.testing.assert_array_equal(curves.lines[2].get_ydata(), 2 * x)
+    assert (curves.lines[2].get_color(), curves.lines[2].get_linestyle()) == (curves.lines[0].get_color(), ":")
     assert weight.lines[0].get_color() == curves.lines[0].get_color() != count.lines[0].get_color()
     assert weight.lines[1].get_color() == count.lines[0].get_color()
     assert (weight.get_yscale(), count.get_yscale()) == ("linear", "log")  # 1 to 3, and 0.1 to 10.1
@@ -221,6 +224,24 @@ def arm_arrays(num_targets=3):
     links = rng.normal(size=(2, 5, num_targets, 2, 2))
     joints = np.concatenate([0 * links[..., :1, :], np.cumsum(links, axis=-2)], axis=-2)  # [S, N, T, n + 1, 2]
     return {"arm_targets": joints[0, 0, :, -1], "arm_samples": joints, "arm_demonstrations": joints[0, :2]}
+
+
+def test_chunks_are_drawn_as_ways():
+    rng = np.random.default_rng(0)
+    rows = [
+        plotting.Samples(name, {"train_action": rng.random((5, 6)), "samples": rng.random((2, 50, 1, 6))}, ["seed 0"])
+        for name in "abcde"
+    ]
+    rows[1].arrays["samples"][0, 2, 0, 3] = np.nan
+    figure = plotting.chunks_figure(rows)
+    assert [ax.get_title() for ax in figure.axes] == [*"abcde", "", "", ""]
+    assert [ax.axison for ax in figure.axes] == [True] * 5 + [False] * 3
+    demonstrated, _, drawn, ends = figure.axes[1].collections
+    np.testing.assert_array_equal(demonstrated.get_segments(), rows[1].arrays["train_action"].reshape(5, 3, 2))
+    kept = [n for n in range(40) if n != 2]  # one is not finite
+    ways = rows[1].arrays["samples"][0, kept, 0].reshape(39, 3, 2)
+    np.testing.assert_array_equal(drawn.get_segments(), ways)
+    np.testing.assert_array_equal(ends.get_offsets(), ways[:, -1])
 
 
 def test_arms_are_drawn_at_their_targets():

@@ -1,10 +1,17 @@
 """The README keeps its word: its example runs, its tables are those of the registries and of the committed CSV files."""
 
+import contextlib
 import itertools
+import os
 import pathlib
 import re
+import shlex
+import subprocess
+import sys
 import tomllib
 
+import jax
+import numpy as np
 import pytest
 
 from ebgan_mdn_jax.methods import METHODS
@@ -109,9 +116,33 @@ def check_against_reference(rows, run, metric):
 @pytest.mark.slow
 def test_the_example_runs():
     """Word for word, with fewer steps."""
-    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1]
+    code = re.search(r"```python\n(.*?)```", section("As a library"), re.DOTALL)[1]
     assert 20 <= len(code.splitlines()) <= 30
     names = {}
     exec(code.replace("800", "50"), names)
     assert names["samples"].shape == (16, 10, 3, 1)
     assert names["info"].nll.shape == (16,)
+
+
+@pytest.mark.slow
+def test_own_demonstrations_take_three_commands(tmp_path):
+    """Word for word, with fewer steps."""
+    pytest.importorskip("flatbuffers")
+    blocks = re.findall(r"```(?:python)?\n(.*?)```", section("Bring your own demonstrations"), re.DOTALL)
+    save, commands, use = blocks
+    lengths = np.asarray([9, 12, 10, 11, 8])
+    names = {"np": np, "lengths": lengths, "obs": np.random.default_rng(0).uniform(-1, 1, (50, 3))}
+    names["action"] = names["obs"][:, :1] ** 2
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = os.environ | {"PYTHONPATH": path}
+    with contextlib.chdir(tmp_path):
+        exec(save, names)
+    assert len(commands.splitlines()) == 3
+    for command in commands.splitlines():
+        _, *arguments = shlex.split(command)
+        steps = ["--steps=20"] * (arguments[1] == "experiments.train")
+        subprocess.run([sys.executable, *arguments, *steps], cwd=tmp_path, env=environment, check=True, timeout=300)
+    names |= {"jax": jax, "obs": np.zeros((4, 6), np.float32)}
+    with contextlib.chdir(tmp_path):
+        exec(use, names)
+    assert names["action"].shape == (4, 8)

@@ -32,6 +32,7 @@ class Dataset(NamedTuple):
     heldout: Batch
     heldout_mask: np.ndarray  # [F, rows]: False where a fold has fewer held-out rows than the largest
     normalization: normalization.Normalization
+    spec: Spec
 
     @property
     def num_folds(self) -> int:
@@ -95,7 +96,7 @@ def load(
         train = Batch(*(np.stack(parts) for parts in zip(*(splits[f"train {draw}"] for draw in draws), strict=True)))
         heldout = Batch(*(np.stack([x] * len(draws)) for x in splits["heldout"]))
         mask = np.ones(heldout.obs.shape[:2], bool)
-    return Dataset(train, heldout, mask, _normalization(task))
+    return Dataset(train, heldout, mask, _normalization(task), task.spec)
 
 
 def add_noise(dataset: Dataset, obs_noise: float, action_noise: float) -> Dataset:

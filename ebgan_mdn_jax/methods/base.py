@@ -7,9 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ebgan_mdn_jax import mixture as mixtures
 from ebgan_mdn_jax.normalization import Normalization
-from ebgan_mdn_jax.types import Array, Horizon, PRNGKey, PyTree, require
+from ebgan_mdn_jax.types import Array, Horizon, Latents, PRNGKey, PyTree, require
 
 
 class TrainState(NamedTuple):
@@ -36,10 +35,12 @@ class Method(NamedTuple):
     act: Callable  # (key, params, obs [B, Do]) -> [B, Da], chosen as Config.act_by says: what a deployed policy does
     energy: Callable | None  # (params, obs [B, Do], action [..., B, Da]) -> [..., B]
     log_prob: Callable | None  # (params, obs [B, Do], action [..., B, Da]) -> [..., B]; exact densities only
-    mixture: Callable | None  # (params, obs [B, Do]) -> Mixture | FullMixture, where the policy is one
+    mixture: Callable | None  # (params, obs [B, Do]) -> JointMixture, where the policy is one
     losses: tuple[
         str, ...
     ]  # fields of Info that training lowers, the policy's first; a member is frozen when one is not finite
+    latents: Latents | None = None  # where the policy has an encoder
+    num_evaluations: int = 1  # of a network, one after another, per action; all candidates at once count once
 
 
 def base_keys(key: PRNGKey) -> tuple[PRNGKey, PRNGKey]:
@@ -59,6 +60,15 @@ def descend(
     direction, opt_state = optimizer.update(grads, opt_state, params)
     params = jax.tree.map(lambda p, d: p - jnp.asarray(learning_rate, p.dtype) * d, params, direction)
     return params, opt_state
+
+
+def moving_average(average: PyTree, weights: PyTree, decay: Array | float, step: Array) -> PyTree:
+    """``decay`` of the average so far and the rest of ``weights``, which are all of it at ``decay = 0``.
+
+    At step k the decay is at most ``(1 + k) / (10 + k)``, so that the first weights are soon forgotten.
+    """
+    kept = jnp.minimum(decay, (1 + step) / (10 + step))
+    return jax.tree.map(lambda a, w: kept.astype(w.dtype) * a + (1 - kept).astype(w.dtype) * w, average, weights)
 
 
 def step_decay(step: Array, horizon: Horizon, factor: Array | float, every: int) -> Array:
@@ -92,11 +102,19 @@ def in_data_units(method: Method, normalization: Normalization) -> Method:
 
     def mixture(params, obs):
         inner = method.mixture(params, n.obs(obs))
-        spread = inner[2]
-        scale = jnp.asarray(n.action_scale, spread.dtype)
-        scale = scale[:, None] if isinstance(inner, mixtures.FullMixture) else scale
-        return type(inner)(
-            inner.log_weights, n.action_to_data(inner.means), spread * jnp.broadcast_to(scale, spread.shape)
+        scale = jnp.asarray(n.action_scale, inner.means.dtype)
+
+        def widen(spread):  # [..., Da] or a matrix [..., Da, any]
+            each = scale if spread.ndim == inner.means.ndim else scale[:, None]
+            return spread * jnp.broadcast_to(each, spread.shape)
+
+        return type(inner)(inner.log_weights, n.action_to_data(inner.means), *map(widen, inner[2:]))
+
+    def in_units(latents):
+        return Latents(
+            lambda params, obs, action: latents.encode(params, n.obs(obs), n.action(action)),
+            lambda params, latent, obs: n.action_to_data(latents.decode(params, latent, n.obs(obs))),
+            lambda params, obs, action: latents.rate(params, n.obs(obs), n.action(action)),
         )
 
     return method._replace(
@@ -106,4 +124,5 @@ def in_data_units(method: Method, normalization: Normalization) -> Method:
         energy=energy if method.energy else None,
         log_prob=log_prob if method.log_prob else None,
         mixture=mixture if method.mixture else None,
+        latents=in_units(method.latents) if method.latents else None,
     )

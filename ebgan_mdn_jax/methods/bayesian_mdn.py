@@ -53,6 +53,10 @@ class Config:
         require_choices(self, "method")
         require_decay(self.decay_every)
         require_at_least(1, self, "method", "num_networks")
+        require(
+            self.generator.independent_steps == 1 and self.generator.start == "network",
+            "method.generator: several networks need independent_steps=1 and start=network",
+        )
         require(0 < self.burn_in < 1, f"method.burn_in={self.burn_in}: needs a share between 0 and 1")
 
 
@@ -228,7 +232,7 @@ def langevin(
     return jax.tree.map(move, weights, grads, scale, noise)
 
 
-def union(each: mixtures.Mixture | mixtures.FullMixture) -> mixtures.Mixture | mixtures.FullMixture:
+def union(each: mixtures.JointMixture) -> mixtures.JointMixture:
     """One mixture of ``M K`` components over ``[B]`` from M equally likely ones with leaves ``[M, B, K, ...]``."""
     num = each.log_weights.shape[0]
 

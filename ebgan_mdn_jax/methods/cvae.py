@@ -10,6 +10,15 @@ with one reparameterised draw of z per row. At beta = 1 (another: Higgins et al.
 The decoder's deviations sigma are one per action dimension, learned with the rest (Rybkin et al. 2021), or fixed: they say how
 much detail the latent must carry. Where ``beta sigma^2`` exceeds the spread of actions the latent is not used at all.
 
+Action chunking with transformers (ACT, Zhao et al. 2023, arXiv 2304.13705) has in place of ``-log p`` the absolute error, the mean over an
+action's elements (``reconstruction="l1"``; "squared" likewise): its decoder is ``a = mu(z,o)``. With its beta of 10 this weighs the KL, a
+sum over the latent's dimensions, far more than the likelihood does. When deployed it decodes ``z = 0``. `theory.information` has what beta
+allows.
+
+With ``regulariser="mmd"`` (Wasserstein autoencoders, Tolstikhin et al. 2018, arXiv 1711.01558) beta weighs, in place of the KL of each row,
+how far the codes of a whole minibatch are from draws of the prior (`mmd`): a code may then say anything, if only all together look like
+the prior. That is all observations' codes together; a task with one observation is where this matches what draws there need.
+
 The EBGAN-MDN authors (arXiv 2510.07562) list no settings for their CVAE; networks, Adam and StepLR(20, 0.5) are those of their
 others. The learning rate is ours: with 1e-3, 100 epochs of 500 rows end long before the deviations have settled.
 """
@@ -25,23 +34,28 @@ import optax
 
 from ebgan_mdn_jax import collectives, networks
 from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, require_decay, step_decay
-from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_at_least, require_choices
+from ebgan_mdn_jax.types import Array, Horizon, Latents, PyTree, Spec, require, require_at_least, require_choices
 
-Draw = Literal["sample", "mean"]
+Draw = Literal["sample", "mean", "zero"]
+Reconstruction = Literal["gaussian", "l1", "squared"]
+Regulariser = Literal["kl", "mmd"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Program structure.
 
-    `sample` and `act` draw z from the prior, and then from the decoder ("sample") or its mean ("mean"). ``initial_scale`` is the
-    decoder's deviation in network units: a fixed one keeps it, a learned one starts from it. Started wide, as wide as the actions
-    spread, a learned one explains them before the latent can, and training ends there.
+    `sample` and `act` draw z from the prior, and then from the decoder ("sample") or its mean ("mean"); "zero" is the mean at z = 0.
+    ``initial_scale`` is the decoder's deviation in network units: a fixed one keeps it, a learned one starts from it. Started wide, as
+    wide as the actions spread, a learned one explains them before the latent can, and training ends there. Only a "gaussian" decoder has
+    deviations.
     """
 
     encoder_hidden: tuple[int, ...] = (64, 64)
     decoder_hidden: tuple[int, ...] = (64, 64)
     latent_dim: int = 2
+    reconstruction: Reconstruction = "gaussian"
+    regulariser: Regulariser = "kl"
     scale: Literal["learned", "fixed"] = "learned"
     initial_scale: float = 0.1
     init: networks.Init = "torch"
@@ -83,10 +97,13 @@ class Params(NamedTuple):
 
 
 class Info(NamedTuple):
-    """Logged: ``loss = nll + beta kl``, its two parts (nats, network units, with constant), the decoder's mean deviation."""
+    """Logged: ``loss = reconstruction + beta kl``, its two parts (network units; nats, with constant), the decoder's mean deviation.
+
+    The loss has the MMD in place of the KL where that is the regulariser.
+    """
 
     loss: Array
-    nll: Array
+    reconstruction: Array
     kl: Array
     scale: Array
 
@@ -103,6 +120,25 @@ def gaussian_nll(action: Array, mean: Array, scale: Array) -> Array:
     return jnp.sum(0.5 * ((action - mean) / scale) ** 2 + jnp.log(scale) + 0.5 * math.log(2 * math.pi), axis=-1)
 
 
+def mmd(codes: Array, draws: Array) -> Array:
+    """Squared maximum mean discrepancy of two samples ``[N, Dz]``, unbiased, so that it may be negative (Gretton et al. 2012, eq. 3).
+
+    The kernel is the sum of ``c / (c + d^2)`` of the distance d, for c of 0.5, 1, 2 and 4 times ``2 Dz``, the mean squared distance of two
+    draws of the prior.
+    """
+    chex.assert_equal_shape([codes, draws])
+    num, dim = codes.shape
+
+    def kernel(a, b):
+        squared = jnp.sum((a[:, None] - b[None]) ** 2, axis=-1)
+        return sum(scale * 2 * dim / (scale * 2 * dim + squared) for scale in (0.5, 1.0, 2.0, 4.0))
+
+    def within(a):  # pairs of two different ones; of one with itself the kernel is 4
+        return (jnp.sum(kernel(a, a)) - 4.0 * num) / (num * (num - 1))
+
+    return within(codes) + within(draws) - 2.0 * jnp.mean(kernel(codes, draws))
+
+
 def make(
     config: Config, spec: Spec, horizon: Horizon, optimizer: optax.GradientTransformation = optax.scale_by_adam()
 ) -> Method:
@@ -112,12 +148,24 @@ def make(
 
     def scale_of(weights, scale_floor):
         """Deviations ``[Da]`` of the decoder."""
+        if config.reconstruction != "gaussian":
+            return jnp.zeros_like(weights.log_scale)
         if config.scale == "fixed":
             return jnp.full_like(weights.log_scale, config.initial_scale)
         return scale_floor + jnp.exp(weights.log_scale)
 
     def decode(weights, latent, obs):
         return decoder.apply(weights.decoder, jnp.concatenate([latent, obs], axis=-1))
+
+    def encode(weights, obs, action):
+        return jnp.split(encoder.apply(weights.encoder, jnp.concatenate([obs, action], axis=-1)), 2, axis=-1)
+
+    def reconstruction_loss(action, prediction, scale):
+        if config.reconstruction == "l1":
+            return jnp.mean(jnp.abs(action - prediction), axis=-1)
+        if config.reconstruction == "squared":
+            return jnp.mean((action - prediction) ** 2, axis=-1)
+        return gaussian_nll(action, prediction, jnp.broadcast_to(scale, prediction.shape))
 
     def init(key):
         key_init, key_state = base_keys(key)
@@ -137,13 +185,19 @@ def make(
         scale_floor = jnp.asarray(hyper.scale_floor, state.params.scale_floor.dtype)
 
         def loss_fn(weights):
-            posterior = encoder.apply(weights.encoder, jnp.concatenate([batch.obs, batch.action], axis=-1))
-            mean, log_scale = jnp.split(posterior, 2, axis=-1)
-            prediction = decode(weights, mean + jnp.exp(log_scale) * noise, batch.obs)
+            mean, log_scale = encode(weights, batch.obs, batch.action)
+            latent = mean + jnp.exp(log_scale) * noise
+            prediction = decode(weights, latent, batch.obs)
             scale = scale_of(weights, scale_floor)
-            nll = jnp.mean(gaussian_nll(batch.action, prediction, jnp.broadcast_to(scale, prediction.shape)))
+            reconstruction = jnp.mean(reconstruction_loss(batch.action, prediction, scale))
             kl = jnp.mean(standard_normal_kl(mean, log_scale))
-            return nll + hyper.beta * kl, (nll, kl, jnp.mean(scale))
+            penalty = kl
+            if config.regulariser == "mmd":
+                draws = jax.vmap(
+                    lambda key: jax.random.normal(jax.random.fold_in(key, 1), latent.shape[1:], latent.dtype)
+                )(keys)
+                penalty = mmd(*(collectives.all_rows(rows, axis_name) for rows in (latent, draws)))
+            return reconstruction + hyper.beta * penalty, (reconstruction, kl, jnp.mean(scale))
 
         (loss, parts), grads = collectives.synced_value_and_grad(loss_fn, axis_name)(state.params.weights)
         decay = step_decay(state.step, horizon, hyper.learning_rate_decay, config.decay_every)
@@ -156,8 +210,9 @@ def make(
     def draw(key, params, obs, num_samples, how: Draw):
         key_latent, key_noise = jax.random.split(key)
         latent = jax.random.normal(key_latent, (num_samples, obs.shape[0], config.latent_dim), obs.dtype)
+        latent = jnp.zeros_like(latent) if how == "zero" else latent
         mean = decode(params.weights, latent, jnp.broadcast_to(obs, (num_samples, *obs.shape)))
-        if how == "mean":
+        if how != "sample":
             return mean
         scale = jnp.broadcast_to(scale_of(params.weights, params.scale_floor), mean.shape)
         return mean + scale * jax.random.normal(key_noise, mean.shape, mean.dtype)
@@ -168,4 +223,13 @@ def make(
     def act(key, params, obs):
         return draw(key, params, obs, 1, config.act_by)[0]
 
-    return Method(Hyper(), init, step, sample, act, energy=None, log_prob=None, mixture=None, losses=("loss",))
+    latents = Latents(
+        lambda params, obs, action: tuple(encode(params.weights, obs, action)),
+        lambda params, latent, obs: decode(
+            params.weights, latent, jnp.broadcast_to(obs, (*latent.shape[:-1], obs.shape[-1]))
+        ),
+        lambda params, obs, action: standard_normal_kl(*encode(params.weights, obs, action)),
+    )
+    return Method(
+        Hyper(), init, step, sample, act, energy=None, log_prob=None, mixture=None, losses=("loss",), latents=latents
+    )

@@ -126,6 +126,14 @@ class Config:
             self.candidates == "mixture" or self.generator.latent_dim == 0,
             "method.candidates=component needs one mixture per observation: use method.generator.latent_dim=0",
         )
+        for name, used in (
+            ("reweight=True", self.reweight),
+            ("energy_term=all_components", self.energy_term == "all_components"),
+        ):
+            require(
+                not used or self.generator.independent_steps == 1,
+                f"method.{name} needs components of whole actions: use method.generator.independent_steps=1, or another value",
+            )
         leave = "critic=info_nce and method." if self.critic == "importance_nll" else ""
         for name, used, instead in (
             ("correct_proposal=True", self.correct_proposal, f"{leave}correct_proposal=False"),
@@ -299,8 +307,10 @@ def make(
         scale_floor = jnp.asarray(hyper.scale_floor, state.params.scale_floor.dtype)
         key_energy, key_generator = jax.random.split(jax.random.fold_in(state.key, state.step))
 
+        weights = generators.started(generator, state, key_generator, batch.action, axis_name)
+
         def energy_loss_fn(params, key):
-            return terms.energy(params, state.params.generator, batch, key, alpha, scale_floor, axis_name)
+            return terms.energy(params, weights, batch, key, alpha, scale_floor, axis_name)
 
         (energy_params, energy_opt), (energy_loss, (positive_energy, negative_energy)) = descend_repeatedly(
             energy_loss_fn,
@@ -312,7 +322,6 @@ def make(
             axis_name,
         )
 
-        weights = state.params.generator
         (generator_energy, _), energy_grads = collectives.synced_value_and_grad(terms.generator_energy, axis_name)(
             weights, energy_params, batch, key_generator, scale_floor, hyper.entropy_weight, axis_name
         )
@@ -348,7 +357,7 @@ def make(
         guided.act,
         energy,
         guided.log_prob if config.sample_by == "sample" else None,
-        guided.mixture,
+        guided.mixture if config.generator.independent_steps == 1 else None,
         lowered,
     )
 

@@ -13,10 +13,12 @@ import jax.numpy as jnp
 
 from ebgan_mdn_jax import collectives, encoders, networks
 from ebgan_mdn_jax import mixture as mixtures
+from ebgan_mdn_jax.methods.base import TrainState
 from ebgan_mdn_jax.types import Array, PRNGKey, PyTree, Spec, require, require_at_least, require_choices
 
 Draw = Literal["sample", "mode", "component_mean"]
 Candidates = Literal["mixture", "component"]
+_START = 0x53544152  # folded into the first step's key, so that the start shares no noise with its rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +26,13 @@ class GeneratorConfig:
     """Shape of the generator.
 
     ``num_components`` is K. ``scale_floor`` of the method's Hyper bounds standard deviations from below; ``fixed_scale`` is the
-    deviation of ``covariance="fixed"``. An ``encoder`` takes the observation first, where that is an image.
+    deviation of ``covariance="fixed"``, ``rank`` the number of factors of "low_rank". An ``encoder`` takes the observation first, where
+    that is an image. With several ``independent_steps`` the action, a chunk of so many equal parts, has a mixture of K for each of them,
+    all drawn independently: a baseline, which mixes modes within a chunk.
+
+    ``start``: where components are before training, "network" as the network's weights have it, all near 0, "data" near actions of the
+    first minibatch that k-means++ picks, with standard deviation ``start_scale`` in network units. Modes of many dimensions need the
+    latter, for components that start together take several modes each, and no more steps part them.
     """
 
     num_components: int = 64
@@ -33,17 +41,23 @@ class GeneratorConfig:
     hidden: tuple[int, ...] = (128, 128, 128)
     latent_dim: int = 0
     fixed_scale: float = 0.1
+    rank: int = 4
+    independent_steps: int = 1
+    start: Literal["network", "data"] = "network"
+    start_scale: float = 0.3
     init: networks.Init = "torch"
     encoder: encoders.EncoderConfig = encoders.EncoderConfig()
 
     def __post_init__(self):
         require_choices(self, "method.generator")
-        require_at_least(1, self, "method.generator", "num_components", "hidden")
+        require_at_least(1, self, "method.generator", "num_components", "hidden", "rank", "independent_steps")
         require_at_least(0, self, "method.generator", "latent_dim")
-        require(self.fixed_scale > 0, f"method.generator.fixed_scale={self.fixed_scale}: needs a positive deviation")
+        for name in ("fixed_scale", "start_scale"):
+            value = getattr(self, name)
+            require(value > 0, f"method.generator.{name}={value}: needs a positive deviation")
         require(
-            self.family == "gaussian" or self.covariance != "full",
-            "method.generator.family='laplace' has no full covariance: use method.generator.covariance=diagonal",
+            self.family == "gaussian" or self.covariance not in ("full", "low_rank"),
+            f"method.generator.family='laplace' has no {self.covariance} covariance: use method.generator.covariance=diagonal",
         )
 
 
@@ -51,6 +65,9 @@ class Generator(NamedTuple):
     """Pure functions of one generator; ``params`` are network weights, ``scale_floor`` a scalar."""
 
     init: Callable  # (key) -> params
+    start: (
+        Callable | None
+    )  # (key, params, actions [B, Da]) -> params whose components are near them; None for "network"
     mixture: Callable | None  # (params, obs [B, Do], scale_floor) -> mixture; None with a latent
     row_mixture: Callable  # (params, obs [B, Do], row keys [B], scale_floor) -> mixture with one latent per row
     row_sample: Callable  # (mixture, row keys [B], num_samples) -> [N, B, Da]
@@ -60,14 +77,29 @@ class Generator(NamedTuple):
 
 
 def make(config: GeneratorConfig, spec: Spec) -> Generator:
-    """Build the generator for a task."""
+    """Build the generator for a task.
+
+    Raises:
+      InputError: if the action cannot be cut into ``independent_steps``.
+    """
+    require(
+        spec.action_dim % config.independent_steps == 0,
+        f"method.generator.independent_steps={config.independent_steps}: needs a divisor of the action's {spec.action_dim} dimensions",
+    )
     network = networks.MixtureMLP(
         config.hidden, config.num_components, spec.action_dim, config.covariance, config.fixed_scale, config.init,
-        encoders.make(config.encoder, spec),
+        encoders.make(config.encoder, spec), config.rank, config.independent_steps,
     )  # fmt: skip
 
     def init(key):
         return network.init(key, jnp.zeros((1, config.latent_dim + spec.obs_dim)), 0.0)
+
+    def start(key, params, actions):
+        steps = actions.reshape(len(actions), config.independent_steps, -1)
+        means = jax.vmap(spread_rows, (None, 1, None))(key, steps, config.num_components)
+        head = (config.start_scale, config.covariance, config.rank)
+        outputs = jax.vmap(lambda one: mixtures.to_outputs(one, *head))(means).reshape(-1)
+        return networks.shift_outputs(params, outputs)
 
     def apply(params, obs, latent, scale_floor):
         return network.apply(params, jnp.concatenate([latent, obs], axis=-1), scale_floor)
@@ -75,7 +107,7 @@ def make(config: GeneratorConfig, spec: Spec) -> Generator:
     def mixture(params, obs, scale_floor):
         return network.apply(params, obs, scale_floor)
 
-    def row_mixture(params: PyTree, obs: Array, keys: PRNGKey, scale_floor: Array) -> mixtures.Mixture:
+    def row_mixture(params: PyTree, obs: Array, keys: PRNGKey, scale_floor: Array) -> mixtures.AnyMixture:
         if config.latent_dim == 0:
             return mixture(params, obs, scale_floor)
         latent = jax.vmap(lambda key: jax.random.normal(key, (config.latent_dim,), obs.dtype))(keys)
@@ -102,6 +134,7 @@ def make(config: GeneratorConfig, spec: Spec) -> Generator:
     exact = config.latent_dim == 0
     return Generator(
         init,
+        start if config.start == "data" else None,
         mixture if exact else None,
         row_mixture,
         row_sample,
@@ -111,9 +144,34 @@ def make(config: GeneratorConfig, spec: Spec) -> Generator:
     )
 
 
-def choose(
-    key: PRNGKey, mixture: mixtures.Mixture | mixtures.FullMixture, num_samples: int, family: mixtures.Family, how: Draw
-) -> Array:
+def started(generator: Generator, state: TrainState, key: PRNGKey, actions: Array, axis_name: str | None) -> PyTree:
+    """Weights of a method's generator, which at its first step start from the minibatch's ``actions [B, Da]``."""
+    weights = state.params.generator
+    if generator.start is None:
+        return weights
+    rows, key = collectives.all_rows(actions, axis_name), jax.random.fold_in(key, _START)
+    return jax.lax.cond(state.step == 0, lambda: generator.start(key, weights, rows), lambda: weights)
+
+
+def spread_rows(key: PRNGKey, rows: Array, num: int) -> Array:
+    """K of ``rows [B, D]``, the next one drawn by its squared distance to the nearest so far: k-means++ (Arthur and Vassilvitskii 2007).
+
+    Where all rows are chosen, once more from all.
+    """
+
+    def choose_next(i, carry):
+        distance, chosen = carry
+        row = rows[jax.random.categorical(jax.random.fold_in(key, i), jnp.log(distance))]
+        apart = jnp.sum((rows - jnp.broadcast_to(row, rows.shape)) ** 2, axis=-1)
+        nearest = jnp.minimum(distance, apart)
+        return jnp.where(jnp.any(nearest > 0), nearest, jnp.full_like(nearest, most)), chosen.at[i].set(row)
+
+    most = jnp.finfo(rows.dtype).max
+    none = jnp.full(len(rows), most, rows.dtype), jnp.zeros((num, rows.shape[-1]), rows.dtype)
+    return jax.lax.fori_loop(0, num, choose_next, none)[1]
+
+
+def choose(key: PRNGKey, mixture: mixtures.AnyMixture, num_samples: int, family: mixtures.Family, how: Draw) -> Array:
     """Actions ``[N, B, Da]`` of a mixture, chosen as ``how`` says."""
     if how == "sample":
         return mixtures.sample(key, mixture, num_samples, family)
@@ -125,7 +183,7 @@ def choose(
 
 def draw_candidates(
     key: PRNGKey,
-    mixture: mixtures.Mixture | mixtures.FullMixture,
+    mixture: mixtures.AnyMixture,
     num: int,
     family: mixtures.Family,
     source: Candidates,

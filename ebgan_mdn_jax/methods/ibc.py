@@ -162,6 +162,12 @@ class Config:
         shares = self.langevin_share, self.derivative_free_share, self.data_share, self.marginal_share
         return tuple(int(share * self.num_negatives + 1e-6) for share in shares)
 
+    def num_evaluations(self, action_dim: int) -> int:
+        """How often the search evaluates all its candidates."""
+        if self.search == "langevin":
+            return 1 + (1 + self.second_pass) * self.langevin.num_steps
+        return 1 + self.num_iterations * (action_dim if self.autoregressive else 1)
+
 
 class Hyper(NamedTuple):
     """Traced scalars: Adam's learning rate and its decay, and of the search and the penalty, with the box's half extents for units:
@@ -304,4 +310,6 @@ def make(
         return search.energy(params.energy, search.encode(params.energy, obs), action)
 
     lowered = ("energy_loss", "marginal_loss") if config.marginal_share else ("energy_loss",)
-    return Method(Hyper(), init, step, sample, act, energy, None, None, lowered)
+    return Method(
+        Hyper(), init, step, sample, act, energy, None, None, lowered, config.num_evaluations(spec.action_dim)
+    )

@@ -48,8 +48,12 @@ class Config:
                 f"method.{name}={value} needs one mixture per observation: set method.generator.latent_dim=0, or leave it out",
             )
         require(
-            self.scale_exponent == 1 or self.generator.covariance != "full",
-            f"method.scale_exponent={self.scale_exponent} needs scales: take a covariance other than full, or leave it out",
+            self.scale_exponent == 1 or self.generator.covariance not in ("full", "low_rank"),
+            f"method.scale_exponent={self.scale_exponent} needs scales: take a covariance other than full and low_rank, or leave it out",
+        )
+        require(
+            self.generator.independent_steps == 1 or (self.temperature, self.scale_exponent) == (1, 1),
+            f"method.generator.independent_steps={self.generator.independent_steps}: leave out method.temperature and scale_exponent",
         )
 
 
@@ -91,17 +95,16 @@ def make(
         key = jax.random.fold_in(state.key, state.step)
         keys = collectives.row_keys(key, batch.obs.shape[0], axis_name)
         scale_floor = jnp.asarray(hyper.scale_floor, state.params.scale_floor.dtype)
+        weights = generators.started(generator, state, key, batch.action, axis_name)
 
         def loss_fn(weights):
             rows = generator.row_mixture(weights, batch.obs, keys, scale_floor)
             nll = losses.mixture_nll(rows, batch.action, config.generator.family)
             return jnp.mean(nll), jnp.mean(mixtures.weight_entropy(rows))
 
-        (nll, entropy), grads = collectives.synced_value_and_grad(loss_fn, axis_name)(state.params.generator)
+        (nll, entropy), grads = collectives.synced_value_and_grad(loss_fn, axis_name)(weights)
         decay = step_decay(state.step, horizon, hyper.learning_rate_decay, config.decay_every)
-        weights, opt_state = descend(
-            optimizer, grads, state.opt_state, state.params.generator, hyper.learning_rate * decay
-        )
+        weights, opt_state = descend(optimizer, grads, state.opt_state, weights, hyper.learning_rate * decay)
         params = Params(weights, scale_floor)
         return state._replace(params=params, opt_state=opt_state, step=state.step + 1), Info(nll, entropy)
 
@@ -127,5 +130,6 @@ def make(
         return mixtures.log_prob(mixture(params, obs), action, config.generator.family)
 
     exact = generator.mixture is not None
+    joint = mixture if exact and config.generator.independent_steps == 1 else None
     density = log_prob if exact and config.sample_by == "sample" else None
-    return Method(Hyper(), init, step, sample, act, None, density, mixture if exact else None, ("nll",))
+    return Method(Hyper(), init, step, sample, act, None, density, joint, ("nll",))

@@ -26,7 +26,8 @@ class Panel(NamedTuple):
     """One panel: lines of `bands_figure`, or for `scatter_figure` points ``([P], [P])``, by label.
 
     ``ticks``: the x axis has its ticks where the lines have points, and the points are marked. ``theory``: what theory says, by label: of
-    lines, dashed in their colours, and beside points.
+    lines, dashed in their colours, and beside points; ``bounds``: what it allows lines, dotted. ``least``: where a logarithmic y axis
+    starts, which then ends at twice the largest point.
     """
 
     title: str
@@ -36,6 +37,8 @@ class Panel(NamedTuple):
     log_x: bool = False
     ticks: bool = False
     theory: Mapping[str, Band] = MappingProxyType({})
+    bounds: Mapping[str, Band] = MappingProxyType({})
+    least: float | None = None
 
 
 @canvas.style()
@@ -54,12 +57,16 @@ def bands_figure(panels: Sequence[Panel]):
             ax.fill_between(line.x, line.low, line.high, color=color, alpha=0.2, linewidth=0)
             marker = {"marker": "o", "markersize": 3.5} if panel.ticks else {}
             ax.plot(line.x, line.value, color=color, linewidth=1.4, **marker)
-        for label, line in panel.theory.items():
-            draw = ax.axhline(line.value[0]) if line.x is None else ax.plot(line.x, line.value)[0]
-            draw.set(color=colors[label], linewidth=1.2, linestyle="--")
+        for drawn, style in ((panel.theory, "--"), (panel.bounds, ":")):
+            for label, line in drawn.items():
+                draw = ax.axhline(line.value[0]) if line.x is None else ax.plot(line.x, line.value)[0]
+                draw.set(color=colors[label], linewidth=1.2, linestyle=style)
         values = np.concatenate([line.value for line in (*panel.lines.values(), *panel.theory.values())])
         values = values[np.isfinite(values)]
-        if values.size and values.min() > 0 and values.max() > 50 * values.min():
+        if panel.least is not None:
+            ax.set_yscale("log")
+            ax.set_ylim(panel.least, 2 * max(np.nanmax(line.high) for line in panel.lines.values()))
+        elif values.size and values.min() > 0 and values.max() > 50 * values.min():
             ax.set_yscale("log")
     return figure
 
@@ -121,7 +128,7 @@ def _x_axis(ax, panel: Panel, places: np.ndarray):
             ax.set_xscale("symlog", linthresh=positive[0], linscale=0.5)
         else:
             ax.set_xscale("log")
-    if panel.ticks and places.size:
+    if panel.ticks and places.size and not (panel.log_x and places.size > _MOST_TICKS):  # a log axis has its decades
         shown = places[:: -(-len(places) // _MOST_TICKS)]
         ax.set_xticks(shown, [f"{place:g}" for place in shown])
         ax.set_xticks([], minor=True)

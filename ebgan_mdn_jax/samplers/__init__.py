@@ -1,1 +1,1 @@
-"""Drawing negatives to train an energy with, and choosing actions by a trained one."""
+"""Drawing negatives to train an energy with, choosing actions by a trained one, and going from noise to actions."""

@@ -91,7 +91,9 @@ def map_rows(function: Callable, keys: PRNGKey, obs: Array, num_candidates: int,
     What ``function`` returns should be small, such as the actions it chose from a population: C candidates are never held for all rows.
     """
     chex.assert_equal_shape_prefix((keys, obs), 1)
-    rows_together = min(max(most_together // num_candidates, 1), obs.shape[0])
+    rows_together, rows = max(most_together // num_candidates, 1), obs.shape[0]
+    # A program for any number of rows, as `ebgan_mdn_jax.export` makes, has no blocks.
+    rows_together = 1 if jax.export.is_symbolic_dim(rows) else min(rows_together, rows)
     if rows_together == 1:  # a batch size of 1 would be a vmap of size 1
         return jax.lax.map(lambda row: function(*row), (keys, obs))
     return jax.lax.map(lambda row: function(*row), (keys, obs), batch_size=rows_together)

@@ -10,6 +10,7 @@ from ebgan_mdn_jax.tasks import (
     particle,
     planar,
     pushing,
+    recorded,
     replanning,
     three_link,
     two_link,
@@ -47,3 +48,8 @@ TASKS: dict[str, Task] = {
     "ur10": universal_robots.UR10,
     "ur10_pose": universal_robots.UR10_POSE,
 }
+
+
+def find(name: str) -> Task:
+    """The task of that name; for other names, which are files', what all demonstrations of your own share."""
+    return TASKS.get(name, recorded.RECORDED)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from ebgan_mdn_jax.types import Array, Batch, Spec, require
+from ebgan_mdn_jax.types import Array, Batch, Latents, Spec, require
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Conditional(NamedTuple):
     log_prob: Callable | None  # (obs [B, Do], action [..., B, Da]) -> [..., B]
     energy: Callable | None = None  # likewise
     act: Callable | None = None  # (key, obs [B, Do]) -> [B, Da]: what it does when deployed, for tasks judged by that
+    latents: Latents | None = None  # its codes, if it has an encoder
 
 
 class Data(NamedTuple):

@@ -22,9 +22,9 @@ import scipy.stats
 
 from ebgan_mdn_jax import mixture as mixtures
 from ebgan_mdn_jax.envs import planar as env
-from ebgan_mdn_jax.evaluation import chunks
+from ebgan_mdn_jax.evaluation import chunks, latents
 from ebgan_mdn_jax.tasks.base import Conditional, Data, EvaluationConfig, Task, heldout_nll
-from ebgan_mdn_jax.types import Array, Batch, PRNGKey, Spec, require
+from ebgan_mdn_jax.types import Array, Batch, Latents, PRNGKey, Spec, require
 
 MOST_TRIES = 50
 TAUS = (0.5, 0.1)
@@ -141,7 +141,42 @@ def evaluate(
     if several:
         metrics["share_error"] = chunks.share_error(share, weights)
     metrics = {name: jnp.sum(values * jnp.asarray(world.occurrence, float)) for name, values in metrics.items()}
+    if policy.latents is not None:
+        metrics |= latent_metrics(jax.random.fold_in(key, 1), policy.latents, data.train, points, world)
     return metrics if is_clipped(layout) else metrics | heldout_nll(policy, data)
+
+
+def latent_metrics(key: PRNGKey, codes: Latents, batch: Batch, points: Array, world: World) -> dict[str, Array]:
+    """Of a policy's codes of its demonstrations: what `latents.measure` has, in half extents of the action box, and four more, in %.
+
+    ``decoding_error``: of what posterior draws decode to, how much is nearest to another mode than the demonstration is;
+    ``reconstructed``: how much is in the tube of the demonstration's mode. ``zero_on_support``: how often the action at z = 0 is in a
+    tube. ``draw_variance``: the variance of the policy's own draws, ``points [N, C, H + 1, 2]`` in the C contexts, relative to that of
+    demonstrations.
+    """
+    paths, contexts = jnp.asarray(world.layout.paths, float), len(world.inputs)
+    group = jnp.argmax(batch.obs[:, 2:], axis=1) if contexts > 1 else jnp.zeros(batch.obs.shape[0], int)
+    low, high = jnp.asarray(_box(world), float)
+    unit = (high - low) / 2
+    metrics, decoded, at_zero = latents.measure(key, codes, batch, group, contexts, unit)
+
+    def distances(action):
+        return chunks.distances(env.positions(paths[0, 0], action, world.actions)[..., 1:, :], paths[:, 1:])
+
+    mode = jnp.argmin(distances(batch.action[None]).mean, axis=1)  # [1, B]
+    of_own, exists = jnp.arange(paths.shape[0])[:, None] == mode, (jnp.asarray(world.weights) > 0)[:, group]
+    distance, of_zero = distances(decoded), distances(at_zero[None])
+    wrong = jnp.argmin(distance.mean, axis=1) != jnp.broadcast_to(mode, decoded.shape[:2])
+    metrics["decoding_error"] = 100.0 * jnp.mean(wrong)
+    for name, at, allowed in (("reconstructed", distance, of_own), ("zero_on_support", of_zero, exists)):
+        inside = chunks.on_mode(at, world.layout.tube) & allowed[None]
+        metrics[name] = 100.0 * jnp.mean(jnp.any(inside, axis=1))
+
+    draws = env.to_actions(points, world.actions)
+    variance = jnp.mean(jnp.var(draws / jnp.broadcast_to(unit, draws.shape), axis=0), axis=-1)
+    metrics["draw_variance"] = 100.0 * jnp.sum(variance * jnp.asarray(world.occurrence, float))
+    metrics["draw_variance"] /= metrics["spread@squared"]
+    return metrics
 
 
 def leniency(layout: env.Layout, weights: np.ndarray) -> tuple[float, float]:
@@ -258,5 +293,8 @@ VARIANTS: dict[str, Task] = {
     "planar_sequential": make("sequential"),
     "planar_avoiding": make("avoiding"),
     **{f"radial_{k}": make("radial", k) for k in (8, 16, 32)},
+    **{f"radial_{k}_short": make("radial", k, chunk=16) for k in (2, 8, 32)},
+    "radial_8_short_displacement": make("radial", 8, chunk=16, actions="displacement"),
+    "radial_8_short_imbalanced": make("radial", 8, chunk=16, weights=(0.2, 0.05) * 4),
     **{f"corridor_{k}": make("corridor", k) for k in (8, 16)},
 }

@@ -1,16 +1,21 @@
 """Checkpoints of all members: Orbax, with the items ``params`` (all that evaluation reads), ``rest`` of the state and ``config`` (JSON).
 
+The item ``checksums`` is of params and config, as Orbax reads a changed byte of an array as another number.
 A checkpoint appears under its step number only when it is complete; a process killed while saving leaves the previous one in force.
 """
 
 import contextlib
+import hashlib
+import json
 import pathlib
 from collections.abc import Iterator
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
+from ebgan_mdn_jax.training.devices import fetch
 from ebgan_mdn_jax.training.members import MemberState
 from ebgan_mdn_jax.types import InputError, PyTree, require
 
@@ -25,13 +30,14 @@ def open_manager(directory: pathlib.Path, read_only: bool = False) -> Iterator[o
     """
     if read_only:
         require(directory.is_dir(), f"no checkpoint in {directory}: train first")
-        options = ocp.CheckpointManagerOptions(read_only=True)
+        options = ocp.CheckpointManagerOptions(read_only=True, save_interval_steps=0, create=False)
     else:
         options = ocp.CheckpointManagerOptions(max_to_keep=_KEPT, cleanup_tmp_directories=True)
     handlers = {
         "params": ocp.StandardCheckpointHandler(),
         "rest": ocp.StandardCheckpointHandler(),
         "config": ocp.JsonCheckpointHandler(),
+        "checksums": ocp.JsonCheckpointHandler(),
     }
     with ocp.CheckpointManager(directory.resolve(), options=options, item_handlers=handlers) as manager:
         yield manager
@@ -39,10 +45,12 @@ def open_manager(directory: pathlib.Path, read_only: bool = False) -> Iterator[o
 
 def save(manager: ocp.CheckpointManager, step: int, states: MemberState, config: dict[str, Any]) -> None:
     """Start saving all members' states at ``step``; the write goes on in the background."""
+    checksums = {"params": _of_arrays(states.train.params), "config": _of_json(config)}
     items = ocp.args.Composite(
         params=ocp.args.StandardSave(states.train.params),
         rest=ocp.args.StandardSave(_with_params(states, ())),
         config=ocp.args.JsonSave(config),
+        checksums=ocp.args.JsonSave(checksums),
     )
     manager.save(step, args=items)
 
@@ -57,9 +65,11 @@ def restore_config(manager: ocp.CheckpointManager) -> tuple[int, dict[str, Any]]
     mend = "train first (if results.json is there, delete it, or the run counts as finished)"
     require(step is not None, f"no checkpoint in {manager.directory}: {mend}")
     try:
-        return step, manager.restore(step, args=ocp.args.Composite(config=ocp.args.JsonRestore())).config
+        config = manager.restore(step, args=ocp.args.Composite(config=ocp.args.JsonRestore())).config
     except Exception as error:
         raise _damaged(manager, step, error) from error
+    _compare(manager, step, "config", _of_json(config))
+    return step, config
 
 
 def restore_params(manager: ocp.CheckpointManager, step: int, abstract: MemberState, sharding: Any) -> PyTree:
@@ -71,9 +81,11 @@ def restore_params(manager: ocp.CheckpointManager, step: int, abstract: MemberSt
     target = _target(abstract.train.params, sharding)
     _check_shapes(manager, step, "params", target)
     try:
-        return manager.restore(step, args=ocp.args.Composite(params=ocp.args.StandardRestore(target))).params
+        params = manager.restore(step, args=ocp.args.Composite(params=ocp.args.StandardRestore(target))).params
     except Exception as error:
         raise _damaged(manager, step, error) from error
+    _compare(manager, step, "params", _of_arrays(params))
+    return params
 
 
 def restore_states(manager: ocp.CheckpointManager, step: int, abstract: MemberState, sharding: Any) -> MemberState:
@@ -85,6 +97,29 @@ def restore_states(manager: ocp.CheckpointManager, step: int, abstract: MemberSt
     except Exception as error:
         raise _damaged(manager, step, error) from error
     return _with_params(rest, params)
+
+
+def _of_arrays(tree: PyTree) -> str:
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(fetch(tree)):
+        digest.update(f"{leaf.dtype}{leaf.shape}".encode() + np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()
+
+
+def _of_json(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def _compare(manager: ocp.CheckpointManager, step: int, item: str, found: str) -> None:
+    """Raise `InputError` unless an item has the checksum that was saved with it; older checkpoints have none."""
+    if not (pathlib.Path(manager.directory) / str(step) / "checksums").exists():
+        return
+    try:
+        saved = manager.restore(step, args=ocp.args.Composite(checksums=ocp.args.JsonRestore())).checksums[item]
+        if saved != found:
+            raise ValueError(f"{item} has another checksum than when it was saved")
+    except Exception as error:
+        raise _damaged(manager, step, error) from error
 
 
 def _with_params(states: MemberState, params: PyTree) -> MemberState:

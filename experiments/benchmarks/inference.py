@@ -3,7 +3,9 @@
 Command:  python -m experiments.benchmarks.inference
 Run time: about 5 minutes on 2 CPU cores, most of it for the 16,384 candidates of IBC.
 
-Batch 1 is a robot's control loop, batch 256 an evaluation. ``p50_ms`` and ``p99_ms`` are over single calls, all ways taking turns.
+``evaluations`` are those of a network, one after another, all candidates at once (`Method.num_evaluations`; a generator and the energy that
+judges it count as one). Batch 1 is a robot's control loop, batch 256 an evaluation. ``p50_ms`` and ``p99_ms`` are over single calls, all
+ways taking turns.
 """
 
 import time
@@ -36,8 +38,8 @@ def rows(batch_sizes=(1, 256), num_calls: int = 300, most_seconds: float = 20.0)
     table = []
     for batch_size in batch_sizes:
         obs = np.zeros((batch_size, 1), np.float32)
-        calls = {}
-        for name, method in methods().items():
+        calls, found = {}, methods()
+        for name, method in found.items():
             params = jax.jit(method.init)(key).params
             act = jax.jit(method.act)
             jax.block_until_ready(act(key, params, obs))
@@ -57,6 +59,7 @@ def rows(batch_sizes=(1, 256), num_calls: int = 300, most_seconds: float = 20.0)
                     "method": name,
                     "act_by": how,
                     "batch": batch_size,
+                    "evaluations": found[name, how].num_evaluations,
                     "p50_ms": 1e3 * p50,
                     "p99_ms": 1e3 * p99,
                     "actions_per_s": batch_size / p50,

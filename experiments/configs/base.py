@@ -1,5 +1,6 @@
 """What a sweep is made of, and the figures that its published results are drawn as."""
 
+import pathlib
 from typing import Literal, NamedTuple
 
 from experiments.presets import Preset, preset
@@ -22,7 +23,7 @@ class SweepFigure(NamedTuple):
     A run takes its value from its variant, ``variant="num_negatives=64"`` (several: "sample_by=rerank,num_candidates=4"), a member from
     the hyperparameters that vary; with ``levels``, those that have none are drawn as level lines. A metric is named in full
     (``success@0.1``) or by its kind (``tmc``); ``training/...`` and those of `experiments.figures.DERIVED` are metrics too. ``tasks``:
-    all, if empty.
+    all, if empty. ``theory``: with the laws (dashed) and bounds (dotted) of a CVAE's codes, `experiments.latent_theory`.
     """
 
     name: str
@@ -31,6 +32,7 @@ class SweepFigure(NamedTuple):
     log: bool = False
     tasks: tuple[str, ...] = ()
     levels: bool = True
+    theory: bool = False
 
 
 class CurvesFigure(NamedTuple):
@@ -51,10 +53,13 @@ class ScatterFigure(NamedTuple):
 
 
 class ArraysFigure(NamedTuple):
-    """What ``runs`` of one task draw ("samples"), as configurations of an arm ("arms"), or the energy of the one run ("landscape")."""
+    """What ``runs`` of one task draw ("samples"; "arms": as configurations of an arm; "chunks": as ways in the plane), or "landscape".
+
+    The last is the energy of the one run.
+    """
 
     name: str
-    kind: Literal["samples", "landscape", "arms"]
+    kind: Literal["samples", "landscape", "arms", "chunks"]
     runs: tuple[str, ...]
 
 
@@ -79,7 +84,7 @@ def run_spec(
     task: str, method: str, num_seeds: int, *overrides: str, variant: str = "", preset: Preset = "default"
 ) -> RunSpec:
     """A run named ``task-method`` or ``task-method-variant``; ``overrides`` come after the preset's."""
-    name = f"{task}-{method}-{variant}" if variant else f"{task}-{method}"
+    name = f"{pathlib.PurePath(task).name}-{method}" + (f"-{variant}" if variant else "")
     return RunSpec(name, task, method, num_seeds, overrides, preset)
 
 

@@ -1,0 +1,113 @@
+r"""Your own demonstrations: episodes of any lengths become rows of observation history and action chunk.
+
+Row t of an episode with observations :math:`o_1, ..., o_T` and actions :math:`a_1, ..., a_T`, at history h and chunk H, is
+
+.. math:: (o_{t-h+1}, \dots, o_t) \in \mathbb R^{h D_o}, \qquad (a_t, \dots, a_{t+H-1}) \in \mathbb R^{H D_a},
+
+oldest first. Before the start the first observation stands in and after the end the last action, as in Diffusion Policy (Chi et al. 2023,
+arXiv 2303.04137), so that every step gives a row and no row spans two episodes.
+
+`data.formats` reads them from files.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ebgan_mdn_jax import normalization
+from ebgan_mdn_jax.data.load import Dataset
+from ebgan_mdn_jax.types import Batch, InputError, Spec, require
+
+# A dimension that varies by less than this, relative to its values, or at all, is constant: that is rounding.
+_LEAST_EXTENT, _LEAST_ABSOLUTE = 1e-6, 1e-30
+
+
+def from_episodes(
+    episodes: Sequence[tuple[np.ndarray, np.ndarray]],
+    history: int = 1,
+    chunk: int = 1,
+    heldout_share: float = 0.1,
+    name: str = "episodes",
+) -> Dataset:
+    """Rows to train on and rows of other episodes to judge by, one fold.
+
+    The boxes of `Dataset.spec` are the range of the training episodes, per dimension and the same for every step of history and chunk;
+    the normalization maps them to ``[-1, 1]``, and only shifts a constant dimension.
+
+    Args:
+      episodes: pairs of observations ``[T, Do]`` and actions ``[T, Da]`` in your units; T may differ.
+      history: observations that the policy sees, h.
+      chunk: actions that it gives at once, H.
+      heldout_share: of the episodes, evenly spaced; at least one is held out and one is not.
+      name: how messages call the episodes.
+
+    Raises:
+      InputError: if shapes do not fit together, an episode is empty, a number is not finite, or there are fewer than 2 episodes.
+    """
+    for what, value in (("history", history), ("chunk", chunk)):
+        require(value >= 1, f"data.{what}={value}: needs at least 1 step")
+    require(0 < heldout_share < 1, f"data.heldout_share={heldout_share}: needs a number between 0 and 1")
+    checked = [_check_episode(i, *pair, name) for i, pair in enumerate(episodes)]
+    total = len(checked)
+    require(total >= 2, f"{name}: has {total} episode(s), expected at least 2: one to train on and one to judge by")
+    for i, episode in enumerate(checked):
+        for part, values, first in zip(Batch._fields, episode, checked[0], strict=True):
+            require(
+                values.shape[1] == first.shape[1],
+                f"{name}: episode {i} has {values.shape[1]} {part} dimensions, episode 0 has {first.shape[1]}",
+            )
+    count = min(max(1, round(heldout_share * total)), total - 1)
+    held = set(((np.arange(count) + 0.5) * total / count).astype(int).tolist())
+    train, heldout = ([e for i, e in enumerate(checked) if (i in held) == out] for out in (False, True))
+    spec = _spec(train, history, chunk)
+    rows = [_concatenate([windows(episode, history, chunk) for episode in part]) for part in (train, heldout)]
+    train, heldout = (Batch(*(x[None] for x in part)) for part in rows)
+    return Dataset(train, heldout, np.ones(heldout.obs.shape[:2], bool), normalization.unit_box(spec), spec)
+
+
+def windows(episode: Batch, history: int, chunk: int) -> Batch:
+    """Rows of one episode, ``obs [T, h Do]`` and ``action [T, H Da]``; see above."""
+    steps = np.arange(len(episode.obs))
+    before = np.maximum(steps[:, None] + np.arange(1 - history, 1), 0)
+    ahead = np.minimum(steps[:, None] + np.arange(chunk), len(steps) - 1)
+    return Batch(episode.obs[before].reshape(len(steps), -1), episode.action[ahead].reshape(len(steps), -1))
+
+
+def _check_episode(index: int, obs: np.ndarray, action: np.ndarray, name: str) -> Batch:
+    """The episode in float32."""
+    episode = []
+    for part, values in (("obs", obs), ("action", action)):
+        values = np.asarray(values)
+        where = f"{name}: {part} of episode {index}"
+        require(values.dtype.kind in "fiub", f"{where} is of {values.dtype}, expected real numbers")
+        require(values.ndim == 2, f"{where} has shape {values.shape}, expected [steps, {part} dimensions]")
+        require(values.shape[0] > 0, f"{where} is empty: expected at least 1 step")
+        require(values.shape[1] > 0, f"{where} has no dimensions")
+        with np.errstate(over="ignore"):
+            values = values.astype(np.float32)
+        bad = np.argwhere(~np.isfinite(values))
+        if bad.size:
+            step, column = bad[0]
+            found = values[step, column]
+            raise InputError(
+                f"{where}, step {step}, dimension {column} is {found}, expected finite numbers; mend the episode"
+            )
+        episode.append(values)
+    lengths = tuple(map(len, episode))
+    require(lengths[0] == lengths[1], f"{name}: episode {index} has {lengths[0]} observations and {lengths[1]} actions")
+    return Batch(*episode)
+
+
+def _spec(episodes: Sequence[Batch], history: int, chunk: int) -> Spec:
+    def box(values, repeats):
+        low, high = values.min(axis=0).astype(float), values.max(axis=0).astype(float)
+        least = np.maximum(_LEAST_EXTENT * np.maximum(abs(low), abs(high)), _LEAST_ABSOLUTE)
+        low, high = (np.where(high - low > least, side, (low + high) / 2) for side in (low, high))
+        return tuple(low.tolist()) * repeats, tuple(high.tolist()) * repeats
+
+    steps = _concatenate(episodes)
+    return Spec(*box(steps.obs, history), *box(steps.action, chunk))
+
+
+def _concatenate(batches: Sequence[Batch]) -> Batch:
+    return Batch(*(np.concatenate(parts) for parts in zip(*batches, strict=True)))
