@@ -45,6 +45,20 @@ from experiments.benchmarks import measure
 MODES = (2, 8, 32)
 LIMITS = (1, 2, 4, 8, 16, 32, 64)  # in gaps
 NUM_SEEDS, NUM_STEPS, NUM_DRAWS = 8, 2_000, 40_000
+_POLICIES = (
+    "lipschitz",
+    "",
+    "unconstrained",
+    "mdn",
+    "clipped_linear",
+)  # and how a figure calls them, lipschitz by masses
+_LABELS = (
+    "certified, equal masses",
+    "certified, unequal masses",
+    "unconstrained, measured",
+    "mdn",
+    "clipped linear map",
+)
 EQUAL = 5.0  # percentage points of share_error below which masses count as equal
 _CHUNK, _MOST_NOISE = 16, 0.02
 _NUM_ROWS, _NUM_POINTS = 1_000, 500
@@ -237,38 +251,26 @@ def rows(num_steps: int = NUM_STEPS, modes: Sequence[int] = MODES, limits: Seque
 
 
 def figure(table: Sequence[Mapping[str, str]]):
-    """Bridge mass of every member by gap over steepness, a panel per K."""
-    panels = []
+    """Bridge mass of every member by gap over steepness, a panel per K; at the left those of mixtures, which have no steepness."""
+    panels, smallest = [], 1 / max(LIMITS)
     for num_modes in dict.fromkeys(row["modes"] for row in table):
-        found = [row for row in table if row["modes"] == num_modes and row["seed"] != "all"]
-        certified = [row for row in found if row["policy"] == "lipschitz"]
-        equal = [float(row["share_error"]) < EQUAL for row in certified]
-        lines = {
-            "certified, equal masses": [row for row, same in zip(certified, equal, strict=True) if same],
-            "certified, unequal masses": [row for row, same in zip(certified, equal, strict=True) if not same],
-            "unconstrained, measured": [row for row in found if row["policy"] == "unconstrained"],
-            "clipped linear map": [row for row in found if row["policy"] == "clipped_linear"],
-        }
-        points = {
-            label: tuple(np.array([f(row) for row in rows]) for f in (lambda row: 1 / float(row["steepness"]), _bridge))
-            for label, rows in lines.items()
-        }
-        delta, world = np.geomspace(1 / max(LIMITS), 1, 60), make_world(int(num_modes))
+        lines = {label: ([], []) for label in _LABELS}
+        for row in table:
+            if row["modes"] == num_modes and row["seed"] != "all":
+                label = _LABELS[
+                    _POLICIES.index(row["policy"])
+                    + (row["policy"] == "lipschitz" and float(row["share_error"]) >= EQUAL)
+                ]
+                lines[label][0].append(1 / float(row["steepness"]) if row["steepness"] else 0.7 * smallest)
+                lines[label][1].append(float(row["bridge"]))
+        delta, world = np.geomspace(smallest, 1, 60), make_world(int(num_modes))
         bound = 100 * theory.bridge_mass_bound(int(num_modes), delta, 1.0)
         corners = 100 * theory.sector_bridge_mass(int(num_modes), world.side / world.gap * delta, 1.0)
-        mixture = np.atleast_1d(np.mean([_bridge(row) for row in found if row["policy"] == "mdn"]))
-        theories = {
-            "bound": plotting.Band(delta, *[bound] * 3),
-            "achievable": plotting.Band(delta, *[corners] * 3),
-            "mdn": plotting.Band(None, *[mixture] * 3),
-        }
+        curves = {"achievable": plotting.Band(delta, *[corners] * 3), "bound": plotting.Band(delta, *[bound] * 3)}
+        points = {label: tuple(map(np.array, values)) for label, values in lines.items()}
         title = f"{num_modes} modes"
-        panels.append(plotting.Panel(title, "gap / steepness", "bridge, %", points, log_x=True, theory=theories))
+        panels.append(plotting.Panel(title, "gap / steepness", "bridge, %", points, log_x=True, theory=curves))
     return plotting.scatter_figure(panels)
-
-
-def _bridge(row: Mapping[str, str]) -> float:
-    return float(row["bridge"])
 
 
 if __name__ == "__main__":
