@@ -3,7 +3,8 @@
 Command:  python -m experiments.sweep --config=fading_context
 Seeds:    8 (0 to 7)
 Settings: two ways round a circle in chunks of 16 positions; the context names the right one, but with a probability of 0, 10, 25 or 50 %
-          the other. Networks of 2 x 128 and 2,000 steps; mixtures of 4 components, 32 negatives, 5 discriminator steps.
+          the other. Networks of 2 x 128 and 2,000 steps; mixtures of 4 components, 32 negatives, 5 discriminator steps,
+          20 and 100 evaluations of flow and diffusion.
 Expected: no published number. Without ambiguity none should lose to regression; with it, regression leaves both ways.
 Run time: to be measured.
 """
@@ -22,6 +23,8 @@ _METHODS = {
         "method.discriminator_hidden=(128,128)",
         "method.discriminator_steps=5",
     ),
+    "flow": ("method.denoiser.hidden=(128,128)",),
+    "diffusion": ("method.denoiser.hidden=(128,128)",),
     "ibc": ("method.energy_hidden=(128,128)", "method.num_negatives=32"),
 }
 
