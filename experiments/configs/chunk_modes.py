@@ -61,11 +61,11 @@ def _other(task: str, method: str) -> RunSpec:
     return run_spec(task, method, SEEDS, "train.steps=1000", "train.batch_size=64", *_OTHERS[method])
 
 
-_TASKS = {modes: f"radial_{modes}_short" for modes in (2, 8, 32)}
+TASKS = {modes: f"radial_{modes}_short" for modes in (2, 8, 32)}
 
 RUNS = (
-    *(mixture_of_chunks(task, method, modes) for modes, task in _TASKS.items() for method in _RATES),
-    *(_other(task, method) for method in _OTHERS for task in _TASKS.values()),
+    *(mixture_of_chunks(task, method, modes) for modes, task in TASKS.items() for method in _RATES),
+    *(_other(task, method) for method in _OTHERS for task in TASKS.values()),
 )
 
 FIGURES = (

@@ -1,0 +1,41 @@
+"""Chunks with 2 to 32 modes: do flow matching, diffusion and a one-shot generator keep all of them? (Mazza et al. 2026; E3)
+
+Command:  python -m experiments.sweep --config=chunk_flows
+Seeds:    4 (0 to 3)
+Settings: as the other methods of `chunk_modes`: networks of 2 x 128, minibatches of 64, 1,000 steps; "longer" has 4,000. Flow takes 20
+          steps from noise to action, or by "num_steps" 1 or 100, of the longer one; diffusion 100. The one-shot generator is trained by
+          the energy score.
+Expected: no published number for these settings. The authors report bridges between modes that grow with their number, to 51 % at 16.
+Run time: to be measured.
+"""
+
+from experiments.configs.base import RunSpec, TaskFigure, run_spec
+from experiments.configs.chunk_modes import SEEDS, TASKS
+
+_NETWORK = {
+    "flow": "method.denoiser.hidden=(128,128)",
+    "diffusion": "method.denoiser.hidden=(128,128)",
+    "energy_score": "method.hidden=(128,128)",
+}
+_LONGER = "train.steps=4000"
+
+
+def _run(task: str, method: str, *overrides: str, variant: str = "") -> RunSpec:
+    settings = ("train.steps=1000", "train.batch_size=64", _NETWORK[method])
+    return run_spec(task, method, SEEDS, *settings, *overrides, variant=variant)
+
+
+RUNS = tuple(
+    run
+    for task in TASKS.values()
+    for run in (
+        *(
+            _run(task, method, *of, variant=name)
+            for method in _NETWORK
+            for name, of in (("", ()), ("longer", (_LONGER,)))
+        ),
+        *(_run(task, "flow", _LONGER, f"method.num_steps={n}", variant=f"longer,num_steps={n}") for n in (1, 100)),
+    )
+)
+
+FIGURES = (TaskFigure("modes", "modes", ("share_coverage@tau=0.5", "on_support", "bridge"), log=True),)
