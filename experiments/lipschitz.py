@@ -9,7 +9,7 @@ is the least Euclidean distance of two tubes there (`chunks.tube_gaps`). Noise i
 
 * ``lipschitz``: `methods.energy_score` with ``network="lipschitz"`` and a limit of 1 to 64 gaps; all members are one program;
 * ``unconstrained``: the same with an MLP;
-* ``mdn``: a mixture of 2 K Gaussians. It draws one of them first, and so is no smooth map of noise;
+* ``mdn``: a mixture of 2 K Gaussians, which start at demonstrations. It draws one of them first, and so is no smooth map of noise;
 * ``clipped_linear``: for K = 2 the map of one coordinate of z to the segment between the nearest points of the tubes.
 
 A row is a member, and with ``seed=all`` their mean. ``limit``, ``steepness`` and the percentiles ``local_50`` and ``local_99`` of the local
@@ -239,10 +239,12 @@ def rows(num_steps: int = NUM_STEPS, modes: Sequence[int] = MODES, limits: Seque
                 name = "lipschitz" if certified else "unconstrained"
                 add([row(name, world, i % NUM_SEEDS, limit, steepness[i], mass[i], local[i]) for i in of_limit])
     for world in worlds:
-        config = mdn.Config(GeneratorConfig(2 * len(world.modes), "isotropic", hidden=(32,)))
-        method = mdn.make(config, _SPEC, Horizon.of(num_steps, _NUM_ROWS, 128))
-        method = method._replace(hyper=method.hyper._replace(learning_rate=0.005))
-        mass = masses(method, train(method, [world], (), num_steps, 128)[0], world)
+        config = mdn.Config(
+            GeneratorConfig(2 * len(world.modes), "isotropic", hidden=(32,), start="data", start_scale=0.1)
+        )
+        method = mdn.make(config, _SPEC, Horizon.of(num_steps, _NUM_ROWS, 256))
+        method = method._replace(hyper=method.hyper._replace(learning_rate=0.002))
+        mass = masses(method, train(method, [world], (), num_steps, 256)[0], world)
         add([row("mdn", world, seed, "", np.inf, mass[seed]) for seed in range(NUM_SEEDS)])
         if len(world.modes) == 2:
             for limit in limits:

@@ -311,5 +311,6 @@ def make(
 
     lowered = ("energy_loss", "marginal_loss") if config.marginal_share else ("energy_loss",)
     return Method(
-        Hyper(), init, step, sample, act, energy, None, None, lowered, config.num_evaluations(spec.action_dim)
+        *(Hyper(), init, step, sample, act, energy, None, None, lowered),
+        num_evaluations=config.num_evaluations(spec.action_dim),
     )
