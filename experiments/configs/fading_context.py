@@ -1,7 +1,7 @@
 """A context that tells the mode less and less: must a policy that can be multimodal lose where it need not be? (Mazza et al. 2026, E5.)
 
 Command:  python -m experiments.sweep --config=fading_context
-Seeds:    8 (0 to 7)
+Seeds:    4 (0 to 3)
 Settings: two ways round a circle in chunks of 16 positions; the context names the right one, but with a probability of 0, 10, 25 or 50 %
           the other. Networks of 2 x 128 and 2,000 steps; mixtures of 4 components, 32 negatives, 5 discriminator steps,
           20 and 100 evaluations of flow and diffusion.
@@ -32,7 +32,7 @@ RUNS = tuple(
     run_spec(
         f"planar_fading_{percent}",
         method,
-        8,
+        4,
         *(() if method == "nearest_neighbour" else ("train.steps=2000",)),
         *settings,
     )
