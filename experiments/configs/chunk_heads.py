@@ -6,8 +6,8 @@ Settings: 8 spokes in chunks of 16, `chunk_modes.mixture_of_chunks`. "steps" has
           "network" starts as the network's weights have it. Displacements of independent positions have correlations at which covariances
           differ: "diagonal", "low_rank" with 24 factors for 32 dimensions, "full". "imbalanced": every other spoke has a fourth of the
           weight.
-Expected: no published number. By the best fit of k factors to a coordinate's 16 displacements, 5 % of the diagonal's chunks keep to their
-          mode, 51 % with 8 factors, 97 % with 12, as in "low_rank", and 99.9 % with 15; chance mixes a step's modes.
+Expected: no published number. Steps of independent positions are correlated one with the next, which a diagonal cannot hold and few factors
+          can hold in part; chance mixes a step's modes.
 Run time: to be measured.
 """
 
