@@ -128,6 +128,15 @@ def test_any_of_them_is_read_by_the_end_of_its_path(tmp_path):
         formats.read(tmp_path / "a.csv")
 
 
+def test_a_reader_that_is_not_installed_is_named(monkeypatch, tmp_path):
+    def read(path):
+        raise ModuleNotFoundError("No module named 'zarr'", name="zarr")
+
+    monkeypatch.setitem(formats.READERS, ".zarr", read)
+    with pytest.raises(InputError, match=r"needs zarr, which is not installed: pip install 'ebgan_mdn_jax\[formats\]'"):
+        formats.read(tmp_path / "replay.zarr")
+
+
 def test_push_t_has_its_206_episodes():
     arrays = replay_zarr.arrays(recording("pusht/pusht_cchi_v7_replay.zarr"))
     assert arrays["obs"].shape == (25650, 5) and arrays["action"].shape == (25650, 2)

@@ -17,7 +17,7 @@ from ebgan_mdn_jax.methods.generator import GeneratorConfig
 from ebgan_mdn_jax.normalization import Normalization, identity
 from ebgan_mdn_jax.tasks import TASKS
 from ebgan_mdn_jax.training import devices, loop, members
-from ebgan_mdn_jax.types import Batch, Horizon, InputError, Spec
+from ebgan_mdn_jax.types import Batch, Horizon, InputError, Latents, Spec
 from tests.small import small
 
 SPEC = Spec((-1.0,), (1.0,), (-2.0, -1.0), (2.0, 1.0))
@@ -124,6 +124,13 @@ def test_shapes_and_finite_values(module):
             for lead in ((), (2, 3)):
                 action = jnp.zeros((*lead, ROWS, 2))
                 assert jax.jit(density)(after.params, data.obs, action).shape == (*lead, ROWS)
+
+
+def test_optional_parts_are_what_they_are_called(module):
+    method = make(module)
+    assert method.latents is None or isinstance(method.latents, Latents)
+    assert isinstance(method.num_evaluations, int) and method.num_evaluations >= 1
+    assert set(method.losses) <= set(module.Info._fields)
 
 
 def test_log_prob_is_the_density_of_sample(module):
