@@ -15,7 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ebgan_mdn_jax import mixture
+from ebgan_mdn_jax import mixture, mixture_outputs
 from ebgan_mdn_jax.encoders import ImageEncoder
 from ebgan_mdn_jax.types import Array, PRNGKey, PyTree, require
 
@@ -251,7 +251,7 @@ class MixtureMLP(nn.Module):
     hidden: tuple[int, ...]
     num_components: int
     action_dim: int
-    covariance: mixture.Covariance = "isotropic"
+    covariance: mixture_outputs.Covariance = "isotropic"
     fixed_scale: float = 0.1
     init_name: Init = "torch"
     encoder: ImageEncoder | None = None
@@ -263,9 +263,11 @@ class MixtureMLP(nn.Module):
         """Evaluate the mixture; no standard deviation is below ``scale_floor``."""
         steps = self.independent_steps
         head = (self.num_components, self.action_dim // steps, self.covariance)
-        width = mixture.num_outputs(*head, self.rank)
+        width = mixture_outputs.num_outputs(*head, self.rank)
         outputs = MLP(self.hidden, steps * width, self.init_name, encoder=self.encoder)(x)
         if steps == 1:
-            return mixture.from_outputs(outputs, *head, scale_floor, self.fixed_scale, self.rank)
+            return mixture_outputs.from_outputs(outputs, *head, scale_floor, self.fixed_scale, self.rank)
         outputs = outputs.reshape(*outputs.shape[:-1], steps, width)
-        return mixture.StepMixture(mixture.from_outputs(outputs, *head, scale_floor, self.fixed_scale, self.rank))
+        return mixture.StepMixture(
+            mixture_outputs.from_outputs(outputs, *head, scale_floor, self.fixed_scale, self.rank)
+        )

@@ -7,6 +7,7 @@ import pytest
 import scipy.stats
 
 from ebgan_mdn_jax import mixture as mixtures
+from ebgan_mdn_jax import mixture_outputs
 
 FALSE_FAIL = 1e-6
 K, DA = 3, 2
@@ -16,7 +17,7 @@ CASES = [(c, "gaussian") for c in COVARIANCES] + [(c, "laplace") for c in COVARI
 SCIPY = {"gaussian": scipy.stats.norm, "laplace": scipy.stats.laplace}
 
 # Compiled once per shape: op by op, a cold run takes several times as long.
-from_outputs = jax.jit(mixtures.from_outputs, static_argnums=(1, 2, 3), static_argnames=("fixed_scale", "rank"))
+from_outputs = jax.jit(mixture_outputs.from_outputs, static_argnums=(1, 2, 3), static_argnames=("fixed_scale", "rank"))
 log_prob = jax.jit(mixtures.log_prob, static_argnums=2)
 sample = jax.jit(mixtures.sample, static_argnums=(2, 3))
 sample_components = jax.jit(mixtures.sample_components, static_argnums=2)
@@ -28,7 +29,7 @@ every_case = pytest.mark.parametrize(("covariance", "family"), CASES)
 def mixture_of(covariance, rows=4, d=DA, spread=1.0, seed=0):
     """A mixture ``[rows, K, d]`` read off random outputs; scales are about 0.25 to 1, means ``spread`` apart."""
     rng, rank = np.random.default_rng(seed), RANK.get(covariance, 0)
-    p = mixtures.num_outputs(K, d, covariance, rank)
+    p = mixture_outputs.num_outputs(K, d, covariance, rank)
     outputs = rng.normal(size=(rows, p)) * 0.4
     outputs[:, K + K * d :] -= 0.8
     outputs[:, K : K + K * d] += spread * np.repeat(np.arange(K) - 1.0, d)
@@ -64,7 +65,7 @@ def test_outputs_are_logits_then_means_then_scales(covariance):
     k, d, floor = 3, 2, 0.05
     rank = RANK.get(covariance, 0)
     count = {"isotropic": 3, "diagonal": 6, "shared": 1, "fixed": 0, "low_rank": 6 + 18, "full": 9}[covariance]
-    assert mixtures.num_outputs(k, d, covariance, rank) == k + k * d + count
+    assert mixture_outputs.num_outputs(k, d, covariance, rank) == k + k * d + count
     outputs = np.random.default_rng(0).normal(size=(5, k + k * d + count)).astype(np.float32)
     mixture = from_outputs(jnp.asarray(outputs), k, d, covariance, floor, fixed_scale=0.7, rank=rank)
     logits, means, raw = outputs[:, :k], outputs[:, k : k + k * d], outputs[:, k + k * d :]
@@ -237,7 +238,7 @@ def test_no_scale_is_below_the_floor(covariance):
     floor = 0.01
 
     def scales(raw):
-        outputs = jnp.full((1, mixtures.num_outputs(K, DA, covariance)), raw)
+        outputs = jnp.full((1, mixture_outputs.num_outputs(K, DA, covariance)), raw)
         spread = from_outputs(outputs, K, DA, covariance, floor)[2]
         return jnp.diagonal(spread, axis1=-2, axis2=-1) if covariance == "full" else spread
 
@@ -248,7 +249,7 @@ def test_no_scale_is_below_the_floor(covariance):
 
 @pytest.mark.parametrize("off_diagonal", [100.0, 1e4])
 def test_full_gradient_is_finite_at_large_off_diagonals(off_diagonal):
-    outputs = np.zeros((1, mixtures.num_outputs(1, DA, "full")), np.float32)
+    outputs = np.zeros((1, mixture_outputs.num_outputs(1, DA, "full")), np.float32)
     outputs[0, -2] = off_diagonal  # exp of it would overflow
 
     def loss(outputs):
@@ -312,7 +313,7 @@ def test_weight_entropy_matches_scipy_and_is_at_most_log_k():
 @pytest.mark.parametrize("covariance", [c for c in COVARIANCES if c != "fixed"])
 def test_outputs_for_given_means_and_scale(covariance):
     means, rank = jnp.asarray(np.random.default_rng(0).normal(size=(K, DA)), jnp.float32), RANK.get(covariance, 0)
-    outputs = mixtures.to_outputs(means, 0.2, covariance, rank)
+    outputs = mixture_outputs.to_outputs(means, 0.2, covariance, rank)
     mixture = from_outputs(outputs, K, DA, covariance, 0.0, rank=rank)
     np.testing.assert_array_equal(mixture.means, means)
     np.testing.assert_allclose(mixture.log_weights, np.full(K, -np.log(K)), rtol=1e-6)

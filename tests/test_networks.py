@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from ebgan_mdn_jax import mixture, networks
+from ebgan_mdn_jax import mixture_outputs, networks
 from ebgan_mdn_jax.types import InputError
 
 FALSE_FAIL = 1e-6
@@ -181,7 +181,7 @@ def test_mixture_network_reads_its_mlp(covariance):
     params = network.init(jax.random.key(0), x, 0.0)
     out = network.apply(params, x, 0.2)
     outputs = forward(params["params"]["MLP_0"], x)
-    expected = mixture.from_outputs(jnp.asarray(outputs, jnp.float32), 3, 2, covariance, 0.2, 0.4)
+    expected = mixture_outputs.from_outputs(jnp.asarray(outputs, jnp.float32), 3, 2, covariance, 0.2, 0.4)
     assert type(out) is type(expected)
     for value, reference in zip(out, expected, strict=True):
         np.testing.assert_allclose(value, reference, rtol=1e-4, atol=1e-5)

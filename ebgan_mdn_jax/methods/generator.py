@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ebgan_mdn_jax import collectives, encoders, networks
+from ebgan_mdn_jax import collectives, encoders, mixture_outputs, networks
 from ebgan_mdn_jax import mixture as mixtures
 from ebgan_mdn_jax.methods.base import TrainState
 from ebgan_mdn_jax.types import Array, PRNGKey, PyTree, Spec, require, require_at_least, require_choices
@@ -36,7 +36,7 @@ class GeneratorConfig:
     """
 
     num_components: int = 64
-    covariance: mixtures.Covariance = "diagonal"
+    covariance: mixture_outputs.Covariance = "diagonal"
     family: mixtures.Family = "gaussian"
     hidden: tuple[int, ...] = (128, 128, 128)
     latent_dim: int = 0
@@ -98,7 +98,7 @@ def make(config: GeneratorConfig, spec: Spec) -> Generator:
         steps = actions.reshape(len(actions), config.independent_steps, -1)
         means = jax.vmap(spread_rows, (None, 1, None))(key, steps, config.num_components)
         head = (config.start_scale, config.covariance, config.rank)
-        outputs = jax.vmap(lambda one: mixtures.to_outputs(one, *head))(means).reshape(-1)
+        outputs = jax.vmap(lambda one: mixture_outputs.to_outputs(one, *head))(means).reshape(-1)
         return networks.shift_outputs(params, outputs)
 
     def apply(params, obs, latent, scale_floor):

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from ebgan_mdn_jax import mixture, plotting
+from ebgan_mdn_jax import mixture_outputs, plotting
 from ebgan_mdn_jax.methods import ebgan_mdn
 from ebgan_mdn_jax.types import InputError, Spec
 from experiments.provenance import launch
@@ -67,7 +67,7 @@ def ebgan_mdn_flops(config: ebgan_mdn.Config, spec: Spec, batch_size: int) -> in
     energy = [spec.obs_dim + spec.action_dim, *config.energy_hidden, 1]
     head = (config.generator.num_components, spec.action_dim, config.generator.covariance)
     generator = [config.generator.latent_dim + spec.obs_dim, *config.generator.hidden]
-    generator.append(mixture.num_outputs(*head))
+    generator.append(mixture_outputs.num_outputs(*head))
 
     def with_gradient(widths, rows):
         return 3 * product_flops(widths, rows) - product_flops(widths[:2], rows)
