@@ -1,5 +1,6 @@
 """Settings of all tests: strict shapes, a persistent compilation cache, one CPU device unless a test starts its own processes."""
 
+import gc
 import os
 import pathlib
 
@@ -16,6 +17,18 @@ _cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
 jax.config.update("jax_compilation_cache_dir", str(pathlib.Path(_cache) / "ebgan_mdn_jax" / "xla"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_programs():
+    """Each compiled program holds three or so memory maps. Linux allows 65,530 to a process (``vm.max_map_count``) and one that asks for
+    more dies of a segmentation fault, so a process that is halfway there lets its programs go.
+    """
+    yield
+    maps = pathlib.Path("/proc/self/maps")  # Linux only
+    if maps.exists() and maps.read_bytes().count(b"\n") > 30_000:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
