@@ -154,6 +154,7 @@ def test_published_benchmarks_come_from_committed_code():
     names = {path.stem for path in (ROOT / "experiments" / "benchmarks").glob("*.py")} | {
         "certify",
         "chunk_bounds",
+        "damage",
         "graph_energy",
         "langevin_forms",
         "lipschitz",
