@@ -5,7 +5,7 @@ Seeds:    16 on hyperbola, 6 on two_link
 Settings: `base.ablation` with 50 to 5,000 rows (the arm's own number is 3,142) and the same number of steps, so that fewer rows are seen
           more often; the learning rate halves after the same numbers of steps.
 Expected: no published number.
-Run time: to be measured; training takes about 3 minutes of one core, by the step times of `experiments.benchmarks`.
+Run time: about 30 minutes on one CPU core of two, the other more than busy.
 """
 
 from experiments.configs.base import SweepFigure, ablation
