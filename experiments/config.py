@@ -25,7 +25,8 @@ class TrainConfig:
     ``steps`` counts generator (policy) steps. ``members_per_step`` members run vectorised, the rest one after another; 0 chooses by
     backend and memory. ``parallel`` and ``batch_devices`` say how devices share the work: see `ebgan_mdn_jax.training.devices`. A row of
     metrics, the mean over its steps, is logged every ``log_every`` steps (0: every epoch) and at the end. Checkpoints are saved with the
-    first row after every ``checkpoint_every`` steps, and at the end.
+    first row after every ``checkpoint_every`` steps, and at the end. With ``stream`` above 0 the rows stay on the host, and the device has
+    the minibatches of so many steps at a time (`ebgan_mdn_jax.training.stream`); that is then ``log_every``, too.
     """
 
     steps: int = 5000
@@ -35,13 +36,18 @@ class TrainConfig:
     batch_devices: int = 0
     log_every: int = 0
     checkpoint_every: int = 1000
+    stream: int = 0
 
     def __post_init__(self):
         require_choices(self, "train")
         for name in ("steps", "batch_size", "checkpoint_every"):
             require(1 <= getattr(self, name) < 2**31, f"train.{name}={getattr(self, name)}: needs 1 to 2147483647")
-        for name in ("members_per_step", "batch_devices", "log_every"):
+        for name in ("members_per_step", "batch_devices", "log_every", "stream"):
             require(getattr(self, name) >= 0, f"train.{name}={getattr(self, name)}: needs 0 (automatic) or more")
+        require(
+            not (self.stream and self.log_every),
+            f"train.stream={self.stream}: metrics are logged as often; leave out train.log_every={self.log_every}",
+        )
 
 
 @dataclasses.dataclass(frozen=True)

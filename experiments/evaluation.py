@@ -42,6 +42,7 @@ _FIGURE_SEED = 1_000_033
 _FIGURE_MEMBERS = 4
 _FIGURE_TARGETS = 6  # at which arms are drawn
 _FIGURE_NEAREST = 4  # demonstrations shown at each
+_MOST_STREAMED_ROWS = 10_000  # training rows that evaluation sees where they do not all fit a device
 _MOST_TOGETHER = 64  # members evaluated vectorised: a quadrature takes some 10 MB each
 
 
@@ -190,10 +191,13 @@ def _evaluate_members(
     run: Run, layout: Layout, policy: Callable[[PyTree], Conditional], params: PyTree, seeds: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Metrics ``[S]`` in one program over all devices, of the policies that ``params`` (leaves ``[S]``) stand for."""
+    train = run.dataset.train
+    if run.config.train.stream:  # all would not fit the device
+        train = jax.tree.map(lambda leaf: leaf[:, :_MOST_STREAMED_ROWS], train)
 
     def one(params, seed, fold):
         key = jax.random.fold_in(jax.random.key(_EVALUATION_SEED), seed)
-        every = Data(run.dataset.train, run.dataset.heldout, run.dataset.heldout_mask)
+        every = Data(train, run.dataset.heldout, run.dataset.heldout_mask)
         data = jax.tree.map(lambda leaf: jnp.asarray(leaf)[fold], every)
         return run.task.evaluate(key, policy(params), data, run.config.evaluation)
 

@@ -16,7 +16,7 @@ from ebgan_mdn_jax.methods import METHODS
 from ebgan_mdn_jax.methods.base import Method, in_data_units
 from ebgan_mdn_jax.normalization import Normalization
 from ebgan_mdn_jax.tasks import TASKS, Task, recorded
-from ebgan_mdn_jax.training import loop
+from ebgan_mdn_jax.training import loop, stream
 from ebgan_mdn_jax.training.devices import Layout, make_layout
 from ebgan_mdn_jax.training.members import Members, MemberState, init_states, make_members, resize
 from ebgan_mdn_jax.types import Horizon, require, resolve_path
@@ -156,6 +156,8 @@ def compile_program(run: Run, num_devices: int = 0) -> Program:
 
 def compile_on(run: Run, layout: Layout, members_per_step: int) -> Program:
     """Compile for given devices and a given number of vectorised members."""
+    if run.config.train.stream:
+        stream.require_grain()
     began = time.monotonic()
     num_padded = math.ceil(run.members.size / (layout.member_devices * members_per_step))
     num_padded *= layout.member_devices * members_per_step
@@ -163,10 +165,15 @@ def compile_on(run: Run, layout: Layout, members_per_step: int) -> Program:
     shapes = lambda tree, sharding: jax.tree.map(  # noqa: E731
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree
     )
-    chunk = loop.make_chunk(run.method, run.config.train.batch_size, members_per_step, layout)
+    settings = run.config.train
+    chunk = loop.make_chunk(run.method, settings.batch_size, members_per_step, layout, streamed=settings.stream > 0)
     states = abstract_states(run.method, members)
     arguments = [shapes(leaf, layout.members) for leaf in (states, members.hyper, folds)]
-    compiled = chunk.lower(*arguments, shapes(run.dataset.train, layout.everywhere), np.int32(0)).compile()
+    rows = run.dataset.train
+    if settings.stream:
+        sizes = num_padded, settings.stream * settings.batch_size
+        rows = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((*sizes, leaf.shape[-1]), leaf.dtype), rows)
+    compiled = chunk.lower(*arguments, shapes(rows, layout.everywhere), np.int32(0)).compile()
     memory = compiled.memory_analysis()
     needed = (
         memory.argument_size_in_bytes

@@ -4,6 +4,7 @@ The drivers are thin shells around `train` and `evaluation.evaluate`; nothing he
 """
 
 import contextlib
+import itertools
 import os
 import sys
 import time
@@ -17,7 +18,7 @@ import tqdm
 
 from ebgan_mdn_jax import __version__
 from ebgan_mdn_jax.tasks import find
-from ebgan_mdn_jax.training import checkpoint
+from ebgan_mdn_jax.training import checkpoint, stream
 from ebgan_mdn_jax.training.devices import fetch, place
 from ebgan_mdn_jax.training.members import causes, init_states, resize
 from ebgan_mdn_jax.types import PyTree, steps_per_epoch
@@ -115,8 +116,16 @@ def _train_from(step, states, program, directory, manager, watch, write_events, 
     run, layout, settings = program.run, program.layout, program.run.config.train
     count = run.members.size
     hyper, folds = place(resize((run.members.hyper, run.folds), program.num_padded), layout.members)
-    arrays = place(run.dataset.train, layout.everywhere)
-    log_every = settings.log_every or steps_per_epoch(run.dataset.num_rows, settings.batch_size)
+    log_every = settings.stream or settings.log_every or steps_per_epoch(run.dataset.num_rows, settings.batch_size)
+    if settings.stream:
+        keys = jax.random.wrap_key_data(fetch(jax.random.key_data(states.train.key)))
+        read = stream.blocks(
+            run.dataset.train, keys, fetch(folds), settings.batch_size, step, settings.steps, settings.stream
+        )
+        blocks = (place(block, layout.everywhere) for block in read)
+        folds = place(np.arange(program.num_padded, dtype=np.int32), layout.members)
+    else:
+        blocks = itertools.repeat(place(run.dataset.train, layout.everywhere))
     progress = _Progress(step, settings.steps, count, log)
     failed = np.zeros(count, bool)
     waiting = None
@@ -162,7 +171,7 @@ def _train_from(step, states, program, directory, manager, watch, write_events, 
             raise Preempted(step, settings.steps)
         following = min(step + log_every, settings.steps)
         due = following // settings.checkpoint_every > step // settings.checkpoint_every
-        states, info = program.chunk(states, hyper, folds, arrays, np.int32(following - step))
+        states, info = program.chunk(states, hyper, folds, next(blocks), np.int32(following - step))
         step = following
         # The next interval is dispatched before the last one is looked at, so that the devices of one process do not wait for the host.
         ready, waiting = waiting, Interval(step, info, jnp.copy(states.failed_at), jnp.copy(states.cause))

@@ -22,8 +22,8 @@ _DATA_ORDER = 0xFFFFFFFF
 
 
 def epoch_order(key: PRNGKey, epoch: Array, num_rows: int) -> Array:
-    """Order ``[rows]`` in which ``epoch`` visits the rows."""
-    return jax.random.permutation(jax.random.fold_in(key, epoch), num_rows)
+    """Order ``[rows]`` in which ``epoch`` visits the rows; ``key`` is the member's base key."""
+    return jax.random.permutation(jax.random.fold_in(jax.random.fold_in(key, _DATA_ORDER), epoch), num_rows)
 
 
 def take_batch(data: Batch, fold: Array, order: Array, step: Array, size: int) -> Batch:
@@ -83,14 +83,14 @@ def run_steps(
     first: Array,
     last: Array,
     axis_name: str | None = None,
+    shuffle: Callable[[PRNGKey, Array, int], Array] = epoch_order,
 ) -> tuple[MemberState, PyTree]:
     """Train one member from step ``first`` up to ``last`` on split ``fold`` of ``data`` (leaves ``[F, rows, D]``).
 
-    Both bounds are traced and must not be vmapped: other ones recompile nothing, and the rows are put in order once per epoch.
-    Returns the state and the mean of the method's Info over the steps taken, NaN if there were none.
+    Both bounds are traced and must not be vmapped: other ones recompile nothing, and the rows are put in order once per epoch, by
+    ``shuffle(key, epoch, rows)``. Returns the state and the mean of the method's Info over the steps taken, NaN if there were none.
     """
-    key = jax.random.fold_in(state.train.key, _DATA_ORDER)
-    num_rows = data.obs.shape[1]
+    key, num_rows = state.train.key, data.obs.shape[1]
     per_epoch = steps_per_epoch(num_rows, batch_size)
 
     def one_step(state, order, step):
@@ -98,7 +98,7 @@ def run_steps(
         return guarded_step(method, state, collectives.local_rows(batch, axis_name), hyper, axis_name)
 
     def one_epoch(epoch, carry):
-        order = epoch_order(key, epoch, num_rows)
+        order = shuffle(key, epoch, num_rows)
 
         def body(step, carry):
             state, total, count = carry
@@ -109,14 +109,20 @@ def run_steps(
         start = epoch * per_epoch
         return jax.lax.fori_loop(jnp.maximum(first, start), jnp.minimum(last, start + per_epoch), body, carry)
 
-    info_shape = jax.eval_shape(one_step, state, epoch_order(key, 0, num_rows), first)[1]
+    info_shape = jax.eval_shape(one_step, state, shuffle(key, 0, num_rows), first)[1]
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), info_shape)
     epochs = first // per_epoch, -(-last // per_epoch)
     state, total, count = jax.lax.fori_loop(*epochs, one_epoch, (state, zeros, jnp.zeros((), jnp.int32)))
     return state, jax.tree.map(lambda leaf: leaf / count, total)
 
 
-def make_chunk(method: Method, batch_size: int, members_per_step: int = 1, layout: Layout | None = None) -> Callable:
+def _as_they_come(key: PRNGKey, epoch: Array, num_rows: int) -> Array:
+    return jnp.arange(num_rows)
+
+
+def make_chunk(
+    method: Method, batch_size: int, members_per_step: int = 1, layout: Layout | None = None, streamed: bool = False
+) -> Callable:
     """Jit ``chunk(states, hyper, folds, data, num_steps) -> (states, mean Info)``; it donates the states passed in.
 
     States, hyper and folds have leading axis S, data ``[F, rows, D]``; member i trains on ``data[folds[i]]``. S must be a multiple of
@@ -128,6 +134,7 @@ def make_chunk(method: Method, batch_size: int, members_per_step: int = 1, layou
       batch_size: rows of a minibatch.
       members_per_step: see `map_members`.
       layout: default the first device alone.
+      streamed: data are the minibatches of the next steps, one after another, as `stream.blocks` gives them.
 
     Raises:
       InputError: if the minibatch does not divide over the devices that share it.
@@ -143,10 +150,11 @@ def make_chunk(method: Method, batch_size: int, members_per_step: int = 1, layou
     def chunk(states, hyper, folds, data, num_steps):
         chex.assert_rank(list(data), 3)  # [F, rows, D]
         chex.assert_tree_shape_prefix((hyper, folds), states.failed_at.shape)  # [S]
-        first = states.train.step[0]  # all members are at the same step
+        first = 0 if streamed else states.train.step[0]  # all members are at the same step
+        shuffle = _as_they_come if streamed else epoch_order
 
         def member(state, hyper, fold):
-            return run_steps(method, batch_size, data, state, hyper, fold, first, first + num_steps, axis_name)
+            return run_steps(method, batch_size, data, state, hyper, fold, first, first + num_steps, axis_name, shuffle)
 
         return map_members(member, members_per_step)(states, hyper, folds)
 
