@@ -151,7 +151,7 @@ def task() -> str:
     require(not DATA_DIR.present, f"--data_dir has no meaning beside --data={DATA.value}")
     require(
         formats.has_reader(DATA.value),
-        f"--data={DATA.value}: expected your own demonstrations, a path that ends in {', '.join(formats.READERS)}",
+        f"--data={DATA.value}: expected your own demonstrations, {formats.EXPECTED}",
     )
     return DATA.value
 

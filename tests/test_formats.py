@@ -5,8 +5,9 @@ import pathlib
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 
-from ebgan_mdn_jax.data import formats, replay_zarr, robomimic, tfrecord
+from ebgan_mdn_jax.data import formats, replay_zarr, rlds, robomimic, tfrecord
 from ebgan_mdn_jax.types import InputError
 from experiments import damage
 
@@ -53,6 +54,76 @@ def test_tfrecord_of_another_writer_comes_back(tmp_path):
     assert [episode.reward.sum() for episode in tfrecord.episodes(tmp_path)] == [10, 21]
 
 
+def rlds_dataset(folder, observation, action, steps):
+    """A data set of two episodes written by TFDS; ``steps(episode)`` are its steps."""
+
+    class Mine(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+        VERSION = tfds.core.Version("1.0.0")
+        url_infos = {}
+
+        def _info(self):
+            step = {"observation": observation, "action": action, "is_last": tfds.features.Scalar(np.bool_)}
+            features = tfds.features.FeaturesDict({"steps": tfds.features.Dataset(step)})
+            return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
+
+        def _split_generators(self, dl_manager):
+            return {
+                "train": (
+                    (index, {"steps": list(steps(episode))}) for index, episode in enumerate(damage.demonstrations())
+                )
+            }
+
+        def _generate_examples(self):
+            raise NotImplementedError
+
+    builder = Mine(data_dir=folder, file_format="array_record")
+    builder.download_and_prepare()
+    return pathlib.Path(builder.data_dir)
+
+
+def test_rlds_of_tfds_comes_back(tmp_path):
+    """Arrays, and dictionaries with an image and a text; the last step, whose action means nothing, is left out."""
+    tensor, text = tfds.features.Tensor, tfds.features.Text()
+
+    def steps(episode):
+        obs, action = (np.concatenate([part, part[-1:]]) for part in episode)
+        return [
+            {"observation": o, "action": a, "is_last": t == len(obs) - 1}
+            for t, (o, a) in enumerate(zip(obs, action, strict=True))
+        ]
+
+    path = rlds_dataset(
+        tmp_path / "plain", tensor(shape=(3,), dtype=np.float32), tensor(shape=(2,), dtype=np.float32), steps
+    )
+    assert path.name == "1.0.0"
+    assert_episodes(formats.read(path, formats.checksum(path)))
+
+    def named(episode):
+        for step in steps(episode):
+            seen, done = step["observation"], step["action"]
+            others = {"camera": np.zeros((2, 2, 3), np.uint8), "said": "go"}
+            yield step | {
+                "action": {"b": done[1], "a": done[0]},
+                "observation": {"z": seen[1:], "joint": seen[0], **others},
+            }
+
+    scalar = tfds.features.Scalar(np.float32)
+    observation = {
+        "z": tensor(shape=(2,), dtype=np.float32),
+        "joint": scalar,
+        "said": text,
+        "camera": tensor(shape=(2, 2, 3), dtype=np.uint8),
+    }
+    path = rlds_dataset(tmp_path / "named", observation, {"a": scalar, "b": scalar}, named)
+    assert_episodes(formats.read(path))
+    features = (path / "features.json").read_text()
+    (path / "features.json").write_text(
+        features.replace("tensorflow_datasets.core.features.text_feature.Text", "evil.Text")
+    )
+    with pytest.raises(InputError, match="names evil.Text, expected TFDS's own"):
+        formats.read(path)
+
+
 def test_any_of_them_is_read_by_the_end_of_its_path(tmp_path):
     for name in ("demos.tfrecord", "demos.hdf5", "replay.zarr"):
         damage.FORMATS[name].write(tmp_path / name)
@@ -63,7 +134,7 @@ def test_any_of_them_is_read_by_the_end_of_its_path(tmp_path):
     before = formats.checksum(tmp_path / "replay.zarr")
     (tmp_path / "replay.zarr/.zgroup").rename(tmp_path / "replay.zarr/zgroup")
     assert formats.checksum(tmp_path / "replay.zarr") != before
-    with pytest.raises(InputError, match="a.csv: expected a path that ends in .npz, .zarr"):
+    with pytest.raises(InputError, match="a.csv: expected a path that ends in .npz, .zarr.* mine/1.0.0"):
         formats.read(tmp_path / "a.csv")
 
 
@@ -102,6 +173,7 @@ def test_d4rl_samples_have_their_records_and_episodes(name, num_records, num_epi
         (tfrecord.read, "none.tfrecord", "no .tfrecord file"),
         (robomimic.read, "none.hdf5", "no such file"),
         (replay_zarr.arrays, "none.zarr", "no such folder"),
+        (rlds.read, "1.0.0", "no TFDS data set; expected features.json"),
     ],
 )
 def test_what_is_not_there_is_told(read, name, message, tmp_path):

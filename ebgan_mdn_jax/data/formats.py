@@ -5,7 +5,7 @@ import os
 import pathlib
 from collections.abc import Callable, Sequence
 
-from ebgan_mdn_jax.data import npz, replay_zarr, robomimic, tfrecord
+from ebgan_mdn_jax.data import npz, replay_zarr, rlds, robomimic, tfrecord
 from ebgan_mdn_jax.types import Batch, InputError, require
 
 READERS: dict[str, Callable[[pathlib.Path], list[Batch]]] = {
@@ -14,12 +14,15 @@ READERS: dict[str, Callable[[pathlib.Path], list[Batch]]] = {
     **dict.fromkeys(robomimic.SUFFIXES, robomimic.read),
     tfrecord.SUFFIX: tfrecord.read,
 }
+EXPECTED = (
+    f"a path that ends in {', '.join(READERS)}, or the folder of a version of an RLDS data set, such as mine/1.0.0"
+)
 _EXTRA = "pip install 'ebgan_mdn_jax[formats]'"
 
 
 def has_reader(path: str | os.PathLike) -> bool:
-    """Whether the path ends in one of `READERS`."""
-    return pathlib.Path(path).suffix in READERS
+    """Whether the end of the path says how to read it."""
+    return _reader(pathlib.Path(path)) is not None
 
 
 def read(path: str | os.PathLike, sha256: str | None = None) -> list[Batch]:
@@ -29,7 +32,7 @@ def read(path: str | os.PathLike, sha256: str | None = None) -> list[Batch]:
       InputError: if its layout has no reader or the reader needs the extra "formats", if it is missing, damaged or laid out otherwise, or
         if it has another checksum than ``sha256``.
     """
-    require(has_reader(path), f"{path}: expected a path that ends in {', '.join(READERS)}")
+    require(has_reader(path), f"{path}: expected {EXPECTED}")
     if sha256 is not None:
         found = checksum(path)
         require(
@@ -37,7 +40,7 @@ def read(path: str | os.PathLike, sha256: str | None = None) -> list[Batch]:
             f"{path}: has changed since training (sha256 {found[:12]}..., expected {sha256[:12]}...); restore it, or train again",
         )
     try:
-        return READERS[pathlib.Path(path).suffix](pathlib.Path(path))
+        return _reader(pathlib.Path(path))(pathlib.Path(path))
     except ImportError as error:
         raise InputError(f"{path}: reading it needs {error.name}, which is not installed: {_EXTRA}") from error
 
@@ -55,6 +58,10 @@ def checksum(path: str | os.PathLike) -> str:
         return _of_folder(path, sorted(file for file in path.rglob("*") if file.is_file()))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); give the path of your demonstrations") from error
+
+
+def _reader(path: pathlib.Path) -> Callable[[pathlib.Path], list[Batch]] | None:
+    return rlds.read if rlds.VERSION.fullmatch(path.name) else READERS.get(path.suffix)
 
 
 def _of_folder(folder: pathlib.Path, files: Sequence[pathlib.Path]) -> str:
