@@ -4,7 +4,7 @@ Command:  python -m experiments.sweep --config=ablation_energy_steps
 Seeds:    16 on hyperbola, 6 on two_link
 Settings: `base.ablation` with R = 1, 5, 10; generator steps stay 1,600 and 4,000, so R = 5 makes 8,000 and 20,000 energy updates.
 Expected: no published number; the paper's code has 5.
-Run time: to be measured; training takes about 2 minutes of one core, by the step times of `experiments.benchmarks`.
+Run time: about 12 minutes on one CPU core of two, the other more than busy.
 """
 
 from experiments.configs.base import SweepFigure, swept
