@@ -156,6 +156,10 @@ def _fit(spec: Spec, env: Any, name: str) -> tuple[int, int]:
 
 
 def _frame(env: Any) -> np.ndarray:
-    frame = np.asarray(env.render(), np.uint8)
+    frame = env.render()
+    require(
+        isinstance(frame, np.ndarray) and frame.ndim == 3,
+        f"--env={env.spec.id}: it draws no frames; give --film=0",
+    )
     step = -(-max(frame.shape[:2]) // _FRAME_SIZE)
     return frame[::step, ::step, :3]
