@@ -12,9 +12,11 @@ import pytest
 from ebgan_mdn_jax import data
 from ebgan_mdn_jax.data import pusht
 from ebgan_mdn_jax.envs import gymnasium as adapter
+from ebgan_mdn_jax.policy import Policy
 from ebgan_mdn_jax.tasks import TASKS
 from ebgan_mdn_jax.tasks import pusht as task
 from ebgan_mdn_jax.types import InputError
+from experiments import config, evaluation, run
 
 gym_pusht = pytest.importorskip("gym_pusht", reason="extra pusht is not installed")
 zarr = pytest.importorskip("zarr", reason="extra pusht is not installed")
@@ -190,3 +192,18 @@ def test_what_cannot_be_judged_is_told_before_training(monkeypatch):
     monkeypatch.setattr(adapter.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'ebgan_mdn_jax\[pusht\]'"):
         TASKS["pusht_8"].require(TASKS["pusht_8"].evaluation)
+
+
+@pytest.mark.slow
+def test_every_seed_of_a_run_is_judged_by_its_own_episodes(recordings, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    settings = ("train.steps=50", "method.hidden=(16,)", "evaluation.num_samples=3", "evaluation.num_inputs=5")
+    made = config.make_config("pusht_1", "explicit_bc", 2, 4, settings)
+    results = run.train(made, tmp_path / "run", str(recordings), log=lambda line: None)
+    for index, seed in enumerate((4, 5)):
+        act = Policy.load(tmp_path / "run", index).act
+        key = jax.random.fold_in(jax.random.key(evaluation._EVALUATION_SEED), seed)
+        for name, value in TASKS["pusht_1"].simulate(key, act, made.evaluation).items():
+            assert results["metrics"][name][index] == pytest.approx(value, rel=1e-3), (name, seed)
+    assert results["metrics"]["score"][0] != results["metrics"]["score"][1]
+    assert results["validation"]["metric"] == "score" and {"energy_score", "marginal_w1"} <= results["metrics"].keys()

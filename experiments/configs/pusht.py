@@ -58,7 +58,7 @@ def _runs(chunk: int, methods: tuple[str, ...]) -> tuple[RunSpec, ...]:
 
 RUNS = (
     *_runs(8, tuple(_METHODS)),
-    run_spec("pusht_8", "nearest_neighbour", _SEEDS, "method.capacity=22908"),
+    run_spec("pusht_8", "nearest_neighbour", _SEEDS, "method.capacity=22912"),
 )
 CHUNKS = tuple(run for chunk in (1, 16) for run in _runs(chunk, ("explicit_bc", "mdn", "ebgan_mdn", "diffusion")))
 
