@@ -2,12 +2,11 @@
 
 Chi et al. 2023, Diffusion Policy (arXiv 2303.04137); `data.pusht` reads the demonstrations, gym-pusht 0.1.8 is the simulator. The
 observation is two states, 0.1 s apart and the earlier one first: agent x and y, block x and y in pixels, the block's angle in radians. An
-action is where the agent is pulled to, in pixels; ``pusht_8`` has chunks of 8. Humans go round the block on either side.
+action is where the agent is pulled to, in pixels; ``pusht_8`` has chunks of 8.
 
 As in that paper the score of an episode, of 300 steps at most, is the largest share of the outline that the block has covered, of which
 95 % count as all, and the episode is over; of chunks of 16 actions 8 are executed. Starts are drawn by gym-pusht's own generator from that
-paper's seeds, 100,000 and up, and so are others than its own. The demonstrations score 94.6 % when their actions are replayed from their
-first states, and 3.4 % of them cover 95 %: scores are shares of what cannot be had in full.
+paper's seeds, 100,000 and up, and so are others than its own. What the demonstrations themselves score: `experiments.benchmarks.pusht`.
 """
 
 import functools
