@@ -124,6 +124,8 @@ def _results(
     A member that training had to freeze has no metrics (NaN), whatever its last finite parameters would score.
     """
     metrics = _evaluate_members(run, layout, functools.partial(_conditional, run.method), params, run.members.seed)
+    if run.task.simulate:
+        metrics |= _simulate_members(run, params)
     for values in metrics.values():
         values[[failure["member"] for failure in failures]] = np.nan
     varied = [name for name, values in run.config.hyper.items() if len(values) > 1]
@@ -212,6 +214,17 @@ def _evaluate_members(
     seeds_and_folds = place(resize((seeds, fold_of), num_padded), layout.members)
     metrics = jax.jit(mapped)(resize(params, num_padded, layout.members), *seeds_and_folds)
     return {name: np.asarray(values[: len(seeds)], np.float64) for name, values in fetch(metrics).items()}
+
+
+def _simulate_members(run: Run, params: PyTree) -> dict[str, np.ndarray]:
+    """Metrics ``[S]`` in the task's simulator, one member after another."""
+    act, params, rows = jax.jit(run.method.act), fetch(params), []
+    for index, seed in enumerate(run.members.seed):
+        key = jax.random.fold_in(jax.random.key(_EVALUATION_SEED), int(seed))
+        one = jax.device_put(jax.tree.map(lambda leaf, index=index: leaf[index], params))
+        policy = lambda key, obs, one=one: np.asarray(act(key, one, obs))  # noqa: E731
+        rows.append(run.task.simulate(key, policy, run.config.evaluation))
+    return {name: np.asarray([row[name] for row in rows], np.float64) for name in rows[0]}
 
 
 def _figure_arrays(run: Run, params: PyTree) -> dict[str, np.ndarray]:

@@ -13,9 +13,7 @@ USED = (flags.WORKDIR, flags.OUTPUT, flags.MEMBER)
 def main() -> None:
     """Restore, export, say what was written."""
     require(flags.WORKDIR.value is not None, "--workdir is missing: give the folder of a trained run")
-    member = flags.MEMBER.value
-    require(member == "best" or member.isdecimal(), f"--member={member}: expected a member's index, such as 0, or best")
-    trained = policy.restore(flags.WORKDIR.value, member if member == "best" else int(member))
+    trained = policy.restore(flags.WORKDIR.value, flags.member())
     content, path = export.serialize(trained), resolve_path(flags.OUTPUT.value)
     try:
         path.write_bytes(content)

@@ -38,7 +38,7 @@ PRESET = flags.DEFINE_enum(
     "Settings to begin with: our defaults, those of the paper's authors on the task, or small ones that train in seconds on a CPU.",
 )
 SEEDS = flags.DEFINE_integer("seeds", 1, "How many seeds to train side by side.", lower_bound=1)
-FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "The first of them.", lower_bound=0)
+FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "The first seed, of training or of episodes.", lower_bound=0)
 STEPS = flags.DEFINE_integer(
     "steps", None, "Generator (policy) steps; default 5000, or what the preset says.", lower_bound=1
 )
@@ -90,6 +90,14 @@ CHUNK = flags.DEFINE_integer("chunk", 16, "Steps of a chunk of actions.", lower_
 ACTIONS = flags.DEFINE_enum("actions", "position", ["position", "displacement"], "What actions are.")
 OUTPUT = flags.DEFINE_string("output", "policy.bin", "File to write.")
 MEMBER = flags.DEFINE_string("member", "0", "Index of the member, seeds fastest; or best: by the held-out rows.")
+ENV = flags.DEFINE_string("env", None, "Environment of Gymnasium, such as gym_pusht/PushT-v0 or HalfCheetah-v5.")
+EPISODES = flags.DEFINE_integer("episodes", 50, "Episodes to run, each with a seed of its own.", lower_bound=1)
+EXECUTE = flags.DEFINE_integer("execute", 0, "Steps of a chunk that are done before the next; 0: all.", lower_bound=0)
+ENSEMBLE = flags.DEFINE_boolean("ensemble", False, "Plan at every step and do the average of the last chunks (ACT).")
+MAX_STEPS = flags.DEFINE_integer(
+    "max_steps", None, "Steps after which an episode is cut off; default: the environment's own limit.", lower_bound=1
+)
+FILM = flags.DEFINE_integer("film", 4, "Episodes to draw, the first ones.", lower_bound=0)
 EXECUTOR = flags.DEFINE_enum("executor", "slurm", ["slurm", "local"], "Where jobs run.")
 SLURM = flags.DEFINE_multi_string(
     "slurm",
@@ -133,6 +141,12 @@ _ALL = (
     ACTIONS,
     OUTPUT,
     MEMBER,
+    ENV,
+    EPISODES,
+    EXECUTE,
+    ENSEMBLE,
+    MAX_STEPS,
+    FILM,
     EXECUTOR,
     SLURM,
     *TRAINING,
@@ -154,6 +168,17 @@ def task() -> str:
         f"--data={DATA.value}: expected your own demonstrations, {formats.EXPECTED}",
     )
     return DATA.value
+
+
+def member() -> int | str:
+    """What ``--member`` names, an index or "best".
+
+    Raises:
+      InputError: if it is neither.
+    """
+    value = MEMBER.value
+    require(value == "best" or value.isdecimal(), f"--member={value}: expected a member's index, such as 0, or best")
+    return value if value == "best" else int(value)
 
 
 def overrides() -> list[str]:

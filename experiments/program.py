@@ -95,6 +95,8 @@ def build(
     dataset = data.add_noise(load_data(config, data_dir, loaded), config.data.obs_noise, config.data.action_noise)
     own = isinstance(config.data, EpisodesConfig)
     task = recorded.make(dataset.spec, dataset.num_rows) if own else TASKS[config.task_name]
+    if task.require:
+        task.require(config.evaluation)
     normalization = normalization or dataset.normalization
     horizon = Horizon.of(config.train.steps, dataset.num_rows, config.train.batch_size)
     module = METHODS[config.method_name]

@@ -200,6 +200,10 @@ def _figures(task: str, runs: list[Run], names: list[str]) -> list[Figure]:
         )
         png = plotting.png(plotting.curves_figure(steps, infos, groups))
         figures.append(Figure(f"{stem}_curves.png", f"Training: {name}", caption, png))
+        for path in sorted((run.path / "simulations").glob("*.png")):
+            caption = "Frames of the first episodes, evenly spaced in time, drawn by experiments.simulate."
+            title = f"Episodes: {name}, {path.stem}"
+            figures.append(Figure(f"{stem}_{_slug(path.stem)}.png", title, caption, path.read_bytes()))
     return figures
 
 

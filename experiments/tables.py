@@ -9,6 +9,10 @@ from experiments.summary import CEILING, FEWEST_SEEDS, Row, Run, line_name, load
 
 # By the part of a metric's name before "@" or "[": which way is better (0: neither), and what it is. Columns keep this order.
 METRICS = {
+    "score": (
+        1,
+        "mean over episodes of the largest share of the target that was covered, of which 95 % count as all, in %",
+    ),
     "share_coverage": (1, "% of modes that at least tau times their share of draws keep to at every step"),
     "on_support": (1, "% of draws that keep to a mode at every step, as 99.9 % of perfect ones do"),
     "bridge": (-1, "% of draws that keep to none and lie between modes"),

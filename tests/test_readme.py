@@ -124,6 +124,16 @@ def test_the_example_runs():
     assert names["info"].nll.shape == (16,)
 
 
+def run_commands(commands, folder, **fewer):
+    """Commands of the README with flags that make them short, by driver."""
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    for command in commands.splitlines():
+        _, *arguments = shlex.split(command)
+        flags = fewer.get(arguments[1].removeprefix("experiments."), ())
+        environment = os.environ | {"PYTHONPATH": path}
+        subprocess.run([sys.executable, *arguments, *flags], cwd=folder, env=environment, check=True, timeout=300)
+
+
 @pytest.mark.slow
 def test_own_demonstrations_take_three_commands(tmp_path):
     """Word for word, with fewer steps."""
@@ -133,16 +143,30 @@ def test_own_demonstrations_take_three_commands(tmp_path):
     lengths = np.asarray([9, 12, 10, 11, 8])
     names = {"np": np, "lengths": lengths, "obs": np.random.default_rng(0).uniform(-1, 1, (50, 3))}
     names["action"] = names["obs"][:, :1] ** 2
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = os.environ | {"PYTHONPATH": path}
     with contextlib.chdir(tmp_path):
         exec(save, names)
     assert len(commands.splitlines()) == 3
-    for command in commands.splitlines():
-        _, *arguments = shlex.split(command)
-        steps = ["--steps=20"] * (arguments[1] == "experiments.train")
-        subprocess.run([sys.executable, *arguments, *steps], cwd=tmp_path, env=environment, check=True, timeout=300)
+    run_commands(commands, tmp_path, train=["--steps=20"])
     names |= {"jax": jax, "obs": np.zeros((4, 6), np.float32)}
     with contextlib.chdir(tmp_path):
         exec(use, names)
     assert names["action"].shape == (4, 8)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_is_evaluated_in_a_simulator(tmp_path, recordings, monkeypatch):
+    """Word for word, with fewer steps and episodes."""
+    pytest.importorskip("gym_pusht")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    commands, use = re.findall(
+        r"```(?:python)?\n(.*?)```", section("Evaluate a checkpoint in your simulator"), re.DOTALL
+    )
+    assert len(commands.splitlines()) == 2
+    few = ["--set=evaluation.num_samples=1", "--set=evaluation.num_inputs=5"]
+    train = ["--steps=5", f"--data_dir={recordings}", *few]
+    run_commands(commands, tmp_path, train=train, simulate=["--episodes=2", "--max_steps=12"])
+    assert len(list((tmp_path / "runs" / "pusht" / "simulations").iterdir())) == 2
+    names = {"jax": jax}
+    with contextlib.chdir(tmp_path):
+        exec(use.replace("100_050", "100_002"), names)
+    assert names["episodes"].total.shape == (2,) and len(names["episodes"].frames) == 2

@@ -98,7 +98,10 @@ def test_report_of_arms_shows_arms(tmp_path):
 def test_page_is_self_contained_and_escaped(tmp_path):
     write_run(tmp_path / "a<script>alert(1)</script>".replace("/", "_"), method="mdn")
     write_run(tmp_path / "b&c", method="mdn")
+    (tmp_path / "b&c" / "simulations").mkdir()
+    (tmp_path / "b&c" / "simulations" / "Line<-v0,execute2.png").write_bytes(b"strips of frames, at least 20 bytes")
     html = reports.report(tmp_path).read_text()
+    assert "Episodes: mdn (b&amp;c), Line&lt;-v0,execute2" in html
     assert "<script" not in html and "a&lt;script&gt;" in html and "b&amp;c" in html
     assert "&lt;b&gt;&amp;" in html  # from config.json
     text = re.sub(r"base64,[A-Za-z0-9+/=]+", "", html)

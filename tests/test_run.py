@@ -16,7 +16,7 @@ from absl import flags as absl_flags
 from ebgan_mdn_jax.data import load
 from ebgan_mdn_jax.evaluation import statistics
 from ebgan_mdn_jax.training.members import init_states
-from experiments import evaluate, evaluation, export, flags, publish, report, run, sweep, train
+from experiments import evaluate, evaluation, export, flags, publish, report, run, simulate, sweep, train
 from experiments.config import make_config, to_json
 from experiments.program import build
 from experiments.workdir import Workdir, strict
@@ -30,7 +30,7 @@ TINY_NETWORK = (
 )
 
 
-USED = {driver.main: driver.USED for driver in (train, evaluate, export, sweep, report, publish)}
+USED = {driver.main: driver.USED for driver in (train, evaluate, export, simulate, sweep, report, publish)}
 
 
 def small_config(method="mdn", seeds=2, task="hyperbola", steps=40, overrides=()):

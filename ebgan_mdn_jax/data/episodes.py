@@ -16,6 +16,7 @@ import numpy as np
 
 from ebgan_mdn_jax import normalization
 from ebgan_mdn_jax.data.load import Dataset
+from ebgan_mdn_jax.data.windows import windows
 from ebgan_mdn_jax.types import Batch, InputError, Spec, require
 
 # A dimension that varies by less than this, relative to its values, or at all, is constant: that is rounding.
@@ -63,14 +64,6 @@ def from_episodes(
     rows = [_concatenate([windows(episode, history, chunk) for episode in part]) for part in (train, heldout)]
     train, heldout = (Batch(*(x[None] for x in part)) for part in rows)
     return Dataset(train, heldout, np.ones(heldout.obs.shape[:2], bool), normalization.unit_box(spec), spec)
-
-
-def windows(episode: Batch, history: int, chunk: int) -> Batch:
-    """Rows of one episode, ``obs [T, h Do]`` and ``action [T, H Da]``; see above."""
-    steps = np.arange(len(episode.obs))
-    before = np.maximum(steps[:, None] + np.arange(1 - history, 1), 0)
-    ahead = np.minimum(steps[:, None] + np.arange(chunk), len(steps) - 1)
-    return Batch(episode.obs[before].reshape(len(steps), -1), episode.action[ahead].reshape(len(steps), -1))
 
 
 def _check_episode(index: int, obs: np.ndarray, action: np.ndarray, name: str) -> Batch:

@@ -13,7 +13,7 @@ import urllib.request
 
 import numpy as np
 
-from ebgan_mdn_jax.types import Batch, InputError, require
+from ebgan_mdn_jax.types import Batch, InputError, Spec, require
 
 URL = (
     "https://files.pythonhosted.org/packages/4f/15/548792a1bb9caf6a3affd61c64d306b08c63c8a5a49e2c2d931b67ec2108/"
@@ -21,14 +21,20 @@ URL = (
 )
 URL_SHA256 = "e12a7b8a21fea3fc50ef93f13bd0819f820826d4078f791c2abe40fe8be04c0b"
 NUM_ROWS = 299
+SPLITS = ("recording",)
+PLACES = ("geyser.csv", "geyser/geyser.csv")
 # Of the values as little-endian float64, so that the header and row names of other copies (R, Rdatasets) do not matter.
 VALUES_SHA256 = "94373e08325f9a6fd7dda2e26861f57bb680972db98e362c859f36a187456d63"
 
 
-def find(data_dir: pathlib.Path) -> pathlib.Path | None:
-    """The user's copy, ``geyser.csv`` or ``geyser/geyser.csv`` under ``data_dir``, or None."""
-    places = (data_dir / "geyser.csv", data_dir / "geyser" / "geyser.csv")
-    return next((place for place in places if place.is_file()), None)
+def read(path: pathlib.Path) -> np.ndarray:
+    """`parse` of a file."""
+    return parse(path.read_text(errors="replace"), str(path))
+
+
+def download() -> np.ndarray:
+    """`parse` of what `fetch` gives."""
+    return parse(fetch(), URL)
 
 
 def parse(text: str, name: str) -> np.ndarray:
@@ -79,6 +85,7 @@ def fetch() -> str:
             return inner.extractfile("resources/rdata/csv/MASS/geyser.csv").read().decode()
 
 
-def to_batch(values: np.ndarray) -> Batch:
-    """Waiting time as observation, duration as action, ``[299, 1]`` each."""
-    return Batch(values[:, :1], values[:, 1:])
+def to_splits(values: np.ndarray, spec: Spec) -> dict[str, Batch]:
+    """All rows, to be cut into folds: waiting time as observation, duration as action, ``[299, 1]`` each."""
+    del spec
+    return {"recording": Batch(values[:, :1], values[:, 1:])}

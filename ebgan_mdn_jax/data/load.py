@@ -13,13 +13,14 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from ebgan_mdn_jax import normalization
-from ebgan_mdn_jax.data import geyser
+from ebgan_mdn_jax import normalization, tasks
+from ebgan_mdn_jax.data import geyser, pusht
 from ebgan_mdn_jax.tasks import TASKS, Task
 from ebgan_mdn_jax.types import Batch, InputError, Spec, require, resolve_path
 
-# Where real recordings come from: modules with URL, find(data_dir), parse(text, name), fetch() and to_batch(values).
-RECORDINGS = {"geyser": geyser}
+# Where real recordings come from: modules with URL, PLACES (of copies in a data_dir), read(path), download(), to_splits(values, spec) and
+# SPLITS: "recording", to be cut into folds, or "train" and "heldout".
+RECORDINGS = {"geyser": geyser, **dict.fromkeys(tasks.pusht.VARIANTS, pusht)}
 
 
 class Dataset(NamedTuple):
@@ -93,8 +94,9 @@ def load(
     if "recording" in splits:
         train, heldout, mask = fold(splits["recording"], task.num_folds)
     else:
-        train = Batch(*(np.stack(parts) for parts in zip(*(splits[f"train {draw}"] for draw in draws), strict=True)))
-        heldout = Batch(*(np.stack([x] * len(draws)) for x in splits["heldout"]))
+        drawn = [batch for split, batch in splits.items() if split != "heldout"]
+        train = Batch(*map(np.stack, zip(*drawn, strict=True)))
+        heldout = Batch(*(np.stack([x] * len(drawn)) for x in splits["heldout"]))
         mask = np.ones(heldout.obs.shape[:2], bool)
     return Dataset(train, heldout, mask, _normalization(task), task.spec)
 
@@ -173,19 +175,20 @@ def _synthetic(name: str, num: int, directory: pathlib.Path, draws: Sequence[int
 
 def _recording(name: str, directory: pathlib.Path | None) -> dict[str, Batch]:
     source = RECORDINGS[name]
-    local = source.find(directory) if directory else None
+    places = [directory / place for place in source.PLACES] if directory else []
+    local = next((place for place in places if place.exists()), None)
     require(
         directory is None or local is not None,
-        f"{name}: no {name}.csv or {name}/{name}.csv in {directory}; put the recording there ({source.URL}), "
+        f"{name}: no {' or '.join(source.PLACES)} in {directory}; put the recording there ({source.URL}), "
         "or leave out --data_dir to download it",
     )
     # A damaged copy is refused even where a good one was prepared before.
-    values = source.parse(local.read_text(errors="replace"), str(local)) if local else None
+    values = source.read(local) if local else None
 
     def make_splits():
-        return {"recording": source.to_batch(source.parse(source.fetch(), source.URL) if values is None else values)}
+        return source.to_splits(source.download() if values is None else values, TASKS[name].spec)
 
-    return _prepare(name, name, make_splits, cache_dir(), "set XDG_CACHE_HOME to another folder", ("recording",))
+    return _prepare(name, name, make_splits, cache_dir(), "set XDG_CACHE_HOME to another folder", source.SPLITS)
 
 
 def _prepare(

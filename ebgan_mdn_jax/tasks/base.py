@@ -15,8 +15,8 @@ class EvaluationConfig:
 
     ``num_inputs`` observations; ``num_samples`` (S) draws at each for mode coverage within ``tolerance`` (tau); ``num_draws`` draws at
     each for precision, distances and W1; ``num_quadrature`` grid points per action dimension for the exact divergence. In rollouts of
-    chunks (`tasks.replanning`) ``execute`` steps of each are taken, 0 for all, or those of an ``ensemble`` of the last ones, and
-    ``disturbance`` is the standard deviation of what displaces the agent after each, in its units.
+    chunks (`envs.chunks`), of which there are ``num_samples``, ``execute`` steps of each are taken, 0 for all, or those of an ``ensemble``
+    of the last ones, and ``disturbance`` is the standard deviation of what displaces the agent after each, in its units.
     """
 
     num_inputs: int = 100
@@ -67,6 +67,12 @@ class Task(NamedTuple):
     num_heldout: int = 500  # rows of a synthetic task
     num_folds: int = 1  # data come as this many train/held-out splits; seed i uses split i % num_folds
     primary: str = "w1"  # the metric that methods are compared by, chosen before any was run: its name, up to "@S=..."
+    simulate: Callable | None = (
+        None  # (key, act, EvaluationConfig) -> {metric: number}: closed loop in a simulator, on the host
+    )
+    require: Callable | None = (
+        None  # (EvaluationConfig): raises InputError, before training, where it cannot be judged so
+    )
     joints: Callable | None = None  # (action [..., Da]) -> [..., n + 1, 2]: what a figure draws of an arm with n links
 
 

@@ -6,8 +6,7 @@ windows of independent demonstrations, at a time that is uniform.
 
 In a rollout the policy draws a chunk where it is, executes ``execute`` steps of it (all, by default), draws the next one, and so on for T
 steps. Every position reached is off by ``N(0, disturbance^2)`` on each coordinate. With ``ensemble`` it draws a chunk at every step and
-goes to the average of what its last H chunks have for now, weighted by ``exp(-0.01 i)``, i = 0 for the oldest: the temporal ensembling of
-ACT (Zhao et al. 2023, arXiv 2304.13705, algorithm 2).
+goes to the average of the last H (`envs.chunks`).
 
 The exact conditional can be sampled, but has no density, as chunks that reach beyond the end repeat its position.
 """
@@ -19,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ebgan_mdn_jax.envs import chunks as execution
 from ebgan_mdn_jax.envs import planar as env
 from ebgan_mdn_jax.evaluation import chunks
 from ebgan_mdn_jax.tasks import planar
@@ -26,7 +26,6 @@ from ebgan_mdn_jax.tasks.base import Conditional, Data, EvaluationConfig, Task
 from ebgan_mdn_jax.types import Array, Batch, PRNGKey, Spec, require
 
 NUM_STEPS = 60  # T
-_ENSEMBLE_DECAY = 0.01  # ACT's m
 
 
 class Rollout(NamedTuple):
@@ -95,9 +94,7 @@ def rollouts(
         key, time = inputs
         key_plan, key_go = jax.random.split(key)
         last = jnp.concatenate([plan(key_plan, position)[None], last[:-1]])
-        age = jnp.arange(chunk)
-        weights = jax.nn.softmax(jnp.where(age <= time, _ENSEMBLE_DECAY * age, -jnp.inf))
-        position = go(key_go, jnp.einsum("i,ird->rd", weights, last[age, :, age]))
+        position = go(key_go, execution.average(last, time))
         return (position, last), (position[None], last[0, :, -1])
 
     if config.ensemble:
@@ -134,14 +131,7 @@ def evaluate(
     Raises:
       InputError: if more steps are to be executed than a chunk has, or an ensemble is to execute several.
     """
-    require(
-        config.execute <= chunk,
-        f"evaluation.execute={config.execute}: chunks have {chunk} steps; take at most that many",
-    )
-    require(
-        not (config.ensemble and config.execute > 1),
-        f"evaluation.execute={config.execute}: an ensemble executes one step; set evaluation.ensemble=False or execute to 0",
-    )
+    execution.require_execution(config.execute, config.ensemble, chunk, "evaluation.")
     rollout = rollouts(key, policy, config.num_samples, layout, chunk, config)
     points = jnp.moveaxis(rollout.points, 0, 1)[:, None]  # [R, 1, T + 1, 2]
     paths = jnp.asarray(layout.paths, points.dtype)

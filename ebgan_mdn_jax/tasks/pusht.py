@@ -1,0 +1,69 @@
+"""Push-T: a T-shaped block pushed onto its outline by a round agent; human demonstrations, judged in the simulator (extra ``pusht``).
+
+Chi et al. 2023, Diffusion Policy (arXiv 2303.04137); `data.pusht` reads the demonstrations, gym-pusht 0.1.8 is the simulator. The
+observation is two states, 0.1 s apart and the earlier one first: agent x and y, block x and y in pixels, the block's angle in radians. An
+action is where the agent is pulled to, in pixels; ``pusht_8`` has chunks of 8.
+
+As in that paper the score of an episode, of 300 steps at most, is the largest share of the outline that the block has covered, of which
+95 % count as all, and the episode is over; of chunks of 16 actions 8 are executed. Starts are drawn by gym-pusht's own generator from that
+paper's seeds, 100,000 and up, and so are others than its own. What the demonstrations themselves score: `experiments.benchmarks.pusht`.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from ebgan_mdn_jax.envs import chunks, gymnasium
+from ebgan_mdn_jax.tasks import recorded
+from ebgan_mdn_jax.tasks.base import EvaluationConfig, Task
+from ebgan_mdn_jax.types import Spec
+
+ENVIRONMENT = "gym_pusht/PushT-v0"
+FIRST_SEED = 100_000
+HISTORY = 2  # as in Diffusion Policy
+_EXECUTED = 8
+_STATE_HIGH, _ACTION_HIGH = (512.0, 512.0, 512.0, 512.0, 2 * math.pi), (512.0, 512.0)
+
+
+def simulate(key: jax.Array, act: Callable, config: EvaluationConfig, *, spec: Spec) -> dict[str, float]:
+    """Metrics of ``num_samples`` episodes, whose starts are the same for every policy; of its chunks ``execute`` steps are done.
+
+    ``score``: see above, in %; ``success``: % of episodes that reach all of it; ``length``: mean number of actions.
+    """
+    seeds = range(FIRST_SEED, FIRST_SEED + config.num_samples)
+    episodes = gymnasium.rollouts(key, act, spec, ENVIRONMENT, seeds, config.execute, config.ensemble)
+    return {
+        "score": 100.0 * np.mean(episodes.best),
+        "success": 100.0 * np.mean(episodes.success),
+        "length": np.mean(episodes.length),
+    }
+
+
+def require_simulation(config: EvaluationConfig, *, chunk: int) -> None:
+    """Raise `InputError` unless episodes can be run so."""
+    chunks.require_execution(config.execute, config.ensemble, chunk, "evaluation.")
+    gymnasium.require_environment(ENVIRONMENT)
+
+
+def make(chunk: int) -> Task:
+    """The task with chunks of H."""
+    spec = Spec((0.0,) * 5 * HISTORY, _STATE_HIGH * HISTORY, (0.0,) * 2 * chunk, _ACTION_HIGH * chunk)
+    return Task(
+        spec=spec,
+        num_demonstrations=22_908,  # of 185 episodes
+        evaluation=EvaluationConfig(num_inputs=500, num_draws=50, num_samples=50, execute=min(_EXECUTED, chunk)),
+        evaluate=functools.partial(recorded.evaluate, spec),
+        demonstrations=None,
+        conditional=None,
+        modes=None,
+        normalize=True,
+        primary="score",
+        simulate=functools.partial(simulate, spec=spec),
+        require=functools.partial(require_simulation, chunk=chunk),
+    )
+
+
+VARIANTS: dict[str, Task] = {f"pusht_{chunk}": make(chunk) for chunk in (1, 8, 16)}
