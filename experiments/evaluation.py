@@ -119,7 +119,7 @@ def _layout(num_members: int, num_devices: int) -> Layout:
 def _results(
     run: Run, layout: Layout, params: PyTree, training: dict[str, list[float]], failures: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Metrics of every member, their statistics per hyperparameter setting, and the ceiling that a perfect policy would score.
+    """Metrics of every member, their statistics per hyperparameter setting, and what a perfect policy and a baseline would score.
 
     A member that training had to freeze has no metrics (NaN), whatever its last finite parameters would score.
     """
@@ -134,13 +134,7 @@ def _results(
     groups: dict[tuple, list[int]] = {}
     for index, setting in enumerate(settings):
         groups.setdefault(tuple(setting[name] for name in varied), []).append(index)
-    ceiling = None
-    if run.task.conditional is not None:
-        seeds = np.asarray(run.config.seeds, np.int32)
-        ceiling_layout = make_layout(layout.devices if jax.process_count() > 1 else layout.devices[: len(seeds)])
-        ceiling = _evaluate_members(run, ceiling_layout, lambda _: run.task.conditional, (), seeds)
-        of_seed = folds(run.config.task_name, seeds)
-        ceiling = {name: statistics.summarize(values, of_seed) for name, values in ceiling.items()}
+    name, baseline = run.task.baseline or (None, None)
     return {
         "task": run.config.task_name,
         "method": run.config.method_name,
@@ -151,7 +145,8 @@ def _results(
         "metrics": metrics,
         "training": training,
         "failures": failures,
-        "ceiling": ceiling,
+        "ceiling": _untrained(run, layout, run.task.conditional),
+        "baseline": None if baseline is None else {"name": name, "metrics": _untrained(run, layout, baseline)},
         "validation": _validation(run.config.task_name, metrics),
         "statistics": [
             {
@@ -163,6 +158,17 @@ def _results(
             for key, indices in groups.items()
         ],
     }
+
+
+def _untrained(run: Run, layout: Layout, policy: Conditional | None) -> dict[str, Any] | None:
+    """Statistics of a policy that has no parameters, with the draws and folds of the run's seeds."""
+    if policy is None:
+        return None
+    seeds = np.asarray(run.config.seeds, np.int32)
+    layout = make_layout(layout.devices if jax.process_count() > 1 else layout.devices[: len(seeds)])
+    metrics = _evaluate_members(run, layout, lambda _: policy, (), seeds)
+    of_seed = folds(run.config.task_name, seeds)
+    return {name: statistics.summarize(values, of_seed) for name, values in metrics.items()}
 
 
 def _validation(task_name: str, metrics: dict[str, np.ndarray]) -> dict[str, Any] | None:
@@ -197,7 +203,7 @@ def _evaluate_members(
 
     def one(params, seed, fold):
         key = jax.random.fold_in(jax.random.key(_EVALUATION_SEED), seed)
-        every = Data(train, run.dataset.heldout, run.dataset.heldout_mask)
+        every = Data(train, run.dataset.heldout, run.dataset.heldout_mask, run.dataset.context)
         data = jax.tree.map(lambda leaf: jnp.asarray(leaf)[fold], every)
         return run.task.evaluate(key, policy(params), data, run.config.evaluation)
 
