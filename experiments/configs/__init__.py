@@ -40,6 +40,7 @@ from experiments.configs import (
     paper_routes,
     paper_two_link,
     paper_ur5,
+    pedestrians,
     pushing,
     quickstart,
     replanning,
@@ -47,6 +48,7 @@ from experiments.configs import (
     slopes,
     ta_particle,
     tuning,
+    tuning_pedestrians,
 )
 from experiments.configs.base import FigureSpec, RunSpec
 
@@ -54,6 +56,7 @@ CONFIGS: dict[str, tuple[RunSpec, ...]] = {
     "quickstart": quickstart.RUNS,
     "hyperbola": hyperbola.RUNS,
     "geyser": geyser.RUNS,
+    "pedestrians": pedestrians.RUNS,
     **{f"ibc_particle_{dimensions}d": runs for dimensions, runs in ibc_particle.DIMENSIONS.items()},
     "ibc_particle_published": ibc_particle_published.RUNS,
     "pushing": pushing.RUNS,
@@ -88,6 +91,7 @@ CONFIGS: dict[str, tuple[RunSpec, ...]] = {
     "tuning_grid": tuning.GRID,
     "tuning_arm": tuning.ARM,
     "tuning_routes": tuning.ROUTES,
+    "tuning_pedestrians": tuning_pedestrians.RUNS,
     "ablation_generator": ablation_generator.RUNS,
     "ablation_critic": ablation_critic.RUNS,
     "ablation_negatives": ablation_negatives.RUNS,
@@ -158,6 +162,7 @@ BASELINES: dict[str, str | None] = {
     "ta_particle": "explicit_bc",
     "ibc_particle_published": "explicit_bc",
     "fading_context": "explicit_bc",
+    "pedestrians": "mdn",
     "replanning": None,
     "chunk_modes": "mdn",
     "chunk_heads": None,
@@ -168,4 +173,5 @@ BASELINES: dict[str, str | None] = {
     "tuning_grid": None,
     "tuning_arm": None,
     "tuning_routes": None,
+    "tuning_pedestrians": None,
 }
