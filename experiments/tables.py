@@ -94,6 +94,8 @@ METRICS = {
     "min_ade": (-1, "mean distance to the true way, of the best of N draws, metres"),
     "min_fde": (-1, "distance to its end, of the best of N draws, metres"),
     "ade": (-1, "mean distance of a draw to the true way, metres"),
+    "reproduction_error": (-1, "mean distance to the held-out drawing at equal times, mm"),
+    "frechet": (-1, "discrete Frechet distance to the held-out drawing, mm"),
     "collision_free": (1, "% of draws that stay 0.1 m or more from where others were"),
     "heldout_nll": (-1, "negative log-likelihood of held-out demonstrations, nats per row"),
     "energy_score": (-1, "energy score of draws at held-out rows, half extents of the action box"),

