@@ -35,7 +35,7 @@ from experiments.summary import (
     settings,
     summarize,
 )
-from experiments.tables import markdown, markdown_tables, tables
+from experiments.tables import markdown, markdown_tables, part_tables, tables
 
 # Axis labels of tasks whose quantities have units; the synthetic ones have none.
 AXES = {"geyser": ("wait before the eruption (minutes)", "eruption (minutes)")}
@@ -94,6 +94,7 @@ def report(directory: str | os.PathLike, baseline: str | None = None) -> pathlib
         sections.append(
             {
                 "table": table,
+                "parts": part_tables([row for row in rows if row.task == table.task]),
                 "improvement": improvements.get(table.task),
                 "without_profiles": len(task_lines) > MOST_PROFILES,
                 "figures": profiles + _figures(table.task, of_task, names),

@@ -2,8 +2,8 @@
 
 Command:  python -m experiments.sweep --config=lasa
 Seeds:    7 (0 to 6), one for each drawing that is held out; 10 rollouts of every shape
-Settings: chunks of 8 positions, all executed; minibatches of 256, 4,000 steps, networks of 2 x 128. Mixtures of 8 components, which act by the
-          mean of a component drawn by its weight; EBGAN-MDN's energy sees 16 negatives and 4 draws, once a step. Nearest neighbour: one
+Settings: chunks of 8 positions, all executed; minibatches of 256, 4,000 steps, networks of 2 x 128. Mixtures of 8 components, which act by
+          the mean of a component drawn by its weight; EBGAN-MDN's energy sees 16 negatives and 4 draws, once a step. Nearest neighbour: one
           of all 18,000 demonstrations.
 Expected: no published number. The mean of the other six drawings of a shape is 4.7 mm off at equal times (2.9 without the mixed shapes).
 Run time: to be measured.

@@ -2,8 +2,8 @@
 
 Command:  python -m experiments.sweep --config=pedestrians --data_dir=<folder with eth_ucy/> (without it the files are downloaded)
 Seeds:    4 (0 to 3), of all windows of a scene with 20 draws each
-Settings: minibatches of 256, 2,000 steps, networks of 2 x 128. Mixtures of 20 components over whole chunks, which start at demonstrations;
-          EBGAN-MDN's energy sees 16 negatives and 4 draws, once a step. Flow and diffusion take 20 steps from noise to action, CVAE and
+Settings: minibatches of 256, 2,000 steps, networks of 2 x 128. Mixtures of 40 components over whole chunks, which start at demonstrations;
+          "mean" draws the mean of a component. EBGAN-MDN's energy sees 16 negatives and 4 draws, once a step. Flow and diffusion take 20 steps from noise to action, CVAE and
           cGAN have a latent of 8 dimensions; nearest neighbour draws one of the 20 nearest demonstrations. All settings were chosen before
           any policy was judged on a test scene, those of the MDN by `tuning_pedestrians`; all of them see the one pedestrian alone. The row
           "constant velocity" has no training: the last step repeated, turned by an angle of 25 degrees deviation.
@@ -22,7 +22,7 @@ _SEEDS = 4
 _TRAIN = ("train.batch_size=256", "train.steps=2000")
 MIXTURE = (
     *_TRAIN,
-    "method.generator.num_components=20",
+    "method.generator.num_components=40",
     "method.generator.hidden=(128,128)",
     "method.generator.start=data",
 )
@@ -38,6 +38,9 @@ _METHODS: dict[str, tuple[str, ...]] = {
         "method.discriminator_steps=2",
     ),
 }
+
+
+MEAN = "method.sample_by=component_mean"
 
 
 def mdn(task: str, num_seeds: int, *overrides: str, variant: str = "") -> RunSpec:
@@ -66,7 +69,9 @@ def _runs(task: str) -> tuple[RunSpec, ...]:
         run_spec(task, "nearest_neighbour", _SEEDS, *memory),
         *(run_spec(task, method, _SEEDS, *_TRAIN, *settings) for method, settings in _METHODS.items()),
         mdn(task, _SEEDS),
+        mdn(task, _SEEDS, MEAN, variant="mean"),
         run_spec(task, "ebgan_mdn", _SEEDS, *energy),
+        run_spec(task, "ebgan_mdn", _SEEDS, *energy, MEAN, variant="mean"),
     )
 
 
