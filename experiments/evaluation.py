@@ -193,18 +193,22 @@ def _conditional(method: Method, params: PyTree) -> Conditional:
     )
 
 
+def _all_data(run: Run) -> Data:
+    """What members are trained on and judged by, leaves ``[F, ...]``."""
+    train = run.dataset.train
+    if run.config.train.stream:  # all would not fit the device
+        train = jax.tree.map(lambda leaf: leaf[:, :_MOST_STREAMED_ROWS], train)
+    return Data(train, run.dataset.heldout, run.dataset.heldout_mask, run.dataset.context)
+
+
 def _evaluate_members(
     run: Run, layout: Layout, policy: Callable[[PyTree], Conditional], params: PyTree, seeds: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Metrics ``[S]`` in one program over all devices, of the policies that ``params`` (leaves ``[S]``) stand for."""
-    train = run.dataset.train
-    if run.config.train.stream:  # all would not fit the device
-        train = jax.tree.map(lambda leaf: leaf[:, :_MOST_STREAMED_ROWS], train)
 
     def one(params, seed, fold):
         key = jax.random.fold_in(jax.random.key(_EVALUATION_SEED), seed)
-        every = Data(train, run.dataset.heldout, run.dataset.heldout_mask, run.dataset.context)
-        data = jax.tree.map(lambda leaf: jnp.asarray(leaf)[fold], every)
+        data = jax.tree.map(lambda leaf: jnp.asarray(leaf)[fold], _all_data(run))
         return run.task.evaluate(key, policy(params), data, run.config.evaluation)
 
     local = -(-len(seeds) // layout.member_devices)
@@ -245,6 +249,10 @@ def _figure_arrays(run: Run, params: PyTree) -> dict[str, np.ndarray]:
         arrays |= (mixtures.full(rows) if isinstance(rows, mixtures.LowRankMixture) else rows)._asdict()
     if run.task.joints:
         arrays |= _arm_arrays(run.task.joints, demonstrations, np.asarray(obs), np.asarray(samples))
+    if run.task.drawn:
+        data = jax.tree.map(lambda leaf: jnp.asarray(leaf[run.folds[0]]), _all_data(run))
+        draw = jax.jit(lambda key, one: run.task.drawn(key, _conditional(method, one), data))
+        arrays |= draw(jax.random.key(_FIGURE_SEED), first)
     return {name: np.asarray(value) for name, value in arrays.items()}
 
 

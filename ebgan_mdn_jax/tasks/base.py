@@ -75,6 +75,9 @@ class Task(NamedTuple):
         None  # by name, something without training that policies are to be compared with
     )
     joints: Callable | None = None  # (action [..., Da]) -> [..., n + 1, 2]: what a figure draws of an arm with n links
+    drawn: Callable | None = (
+        None  # (key, Conditional, Data) -> {name: array}: what a figure draws of a policy's rollouts
+    )
 
 
 def heldout_nll(policy: Conditional, data: Data) -> dict[str, Array]:

@@ -89,6 +89,21 @@ def evaluate(key: PRNGKey, policy: Conditional, data: Data, config: EvaluationCo
     return metrics | heldout_nll(policy, data)
 
 
+def drawn(key: PRNGKey, policy: Conditional, data: Data) -> dict[str, Array]:
+    """What a figure shows, every fourth position: ``drawing_rollouts [30, 3, ...]``, ``drawing_demonstrations [30, 6, ...]``, ``drawing_heldout``.
+
+    The last is ``[30, 26, 2]``, as are the drawings that the others have several of. Demonstrations end at their last row.
+    """
+    start = data.heldout.obs.reshape(len(SHAPES), NUM_STEPS, -1)[:, 0]
+    ways = rollouts(key, policy, jnp.repeat(start, 3, axis=0)).reshape(len(SHAPES), 3, NUM_STEPS + 1, 2)
+    trained = data.train.obs[:, :2].reshape(len(SHAPES), NUM_STEPS, NUM_DRAWINGS - 1, 2)
+    return {
+        "drawing_rollouts": ways[:, :, ::4],
+        "drawing_demonstrations": jnp.moveaxis(trained, 2, 1)[:, :, ::4],
+        "drawing_heldout": drawings(data)[:, ::4],
+    }
+
+
 def _make() -> Task:
     """Boxes are of the tablet and of steps up to 2.5 mm, along the chunk 2 mm each."""
     side = (50.0, 50.0, 2.5, 2.5)
@@ -109,6 +124,7 @@ def _make() -> Task:
         normalize=True,
         num_folds=NUM_DRAWINGS,
         primary="reproduction_error",
+        drawn=drawn,
     )
 
 

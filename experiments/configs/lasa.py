@@ -9,7 +9,7 @@ Expected: no published number. The mean of the other six drawings of a shape is 
 Run time: to be measured.
 """
 
-from experiments.configs.base import run_spec
+from experiments.configs.base import ArraysFigure, run_spec
 
 _SEEDS = 7
 _TRAIN = ("train.batch_size=256", "train.steps=4000")
@@ -35,3 +35,5 @@ RUNS = (
     run_spec("lasa", "mdn", _SEEDS, *_MIXTURE),
     run_spec("lasa", "ebgan_mdn", _SEEDS, *_MIXTURE, *_ENERGY),
 )
+
+FIGURES = (ArraysFigure("drawings", "drawings", ("lasa-explicit_bc",)),)
