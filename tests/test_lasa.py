@@ -192,6 +192,18 @@ def test_a_policy_sees_its_own_step_and_shape():
     np.testing.assert_allclose(ways[:, 100] - ways[:, 96], np.broadcast_to([16.0, -4.0], (30, 2)), atol=1e-2)
 
 
+def test_what_is_drawn_are_rollouts_over_the_right_drawings(files):
+    dataset = data.load("lasa", files)
+    one = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), Data(dataset.train, dataset.heldout, dataset.heldout_mask))
+    policy = Conditional(None, None, act=lambda key, obs: follow(obs, 0.0))
+    arrays = jax.jit(lambda key: lasa.drawn(key, policy, one))(jax.random.key(0))
+    when = np.round(np.linspace(0, 999, 101)).astype(int)[::4]
+    expected = random_drawings()[:, :, when]
+    np.testing.assert_allclose(arrays["drawing_heldout"], expected[:, 0], atol=1e-4)
+    np.testing.assert_allclose(arrays["drawing_rollouts"], np.broadcast_to(expected[:, :1], (30, 3, 26, 2)), atol=1e-3)
+    np.testing.assert_allclose(arrays["drawing_demonstrations"], expected[:, 1:, :25], atol=1e-4)
+
+
 # Distances
 
 

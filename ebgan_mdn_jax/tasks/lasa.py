@@ -90,9 +90,9 @@ def evaluate(key: PRNGKey, policy: Conditional, data: Data, config: EvaluationCo
 
 
 def drawn(key: PRNGKey, policy: Conditional, data: Data) -> dict[str, Array]:
-    """What a figure shows, every fourth position: ``drawing_rollouts [30, 3, ...]``, ``drawing_demonstrations [30, 6, ...]``, ``drawing_heldout``.
+    """What a figure shows of each shape, every fourth position: ``drawing_rollouts [30, 3, 26, 2]``, ``drawing_heldout [30, 26, 2]``.
 
-    The last is ``[30, 26, 2]``, as are the drawings that the others have several of. Demonstrations end at their last row.
+    And ``drawing_demonstrations [30, 6, 25, 2]``, of which the very end is left out.
     """
     start = data.heldout.obs.reshape(len(SHAPES), NUM_STEPS, -1)[:, 0]
     ways = rollouts(key, policy, jnp.repeat(start, 3, axis=0)).reshape(len(SHAPES), 3, NUM_STEPS + 1, 2)
