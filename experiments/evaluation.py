@@ -250,7 +250,8 @@ def _figure_arrays(run: Run, params: PyTree) -> dict[str, np.ndarray]:
     if run.task.joints:
         arrays |= _arm_arrays(run.task.joints, demonstrations, np.asarray(obs), np.asarray(samples))
     if run.task.drawn:
-        data = jax.tree.map(lambda leaf: jnp.asarray(leaf[run.folds[0]]), _all_data(run))
+        every = _all_data(run)._replace(train=run.dataset.train)
+        data = jax.tree.map(lambda leaf: jnp.asarray(leaf[run.folds[0]]), every)
         draw = jax.jit(lambda key, one: run.task.drawn(key, _conditional(method, one), data))
         arrays |= draw(jax.random.key(_FIGURE_SEED), first)
     return {name: np.asarray(value) for name, value in arrays.items()}
