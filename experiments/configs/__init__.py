@@ -42,6 +42,7 @@ from experiments.configs import (
     paper_two_link,
     paper_ur5,
     pedestrians,
+    pedestrians_validation,
     pushing,
     quickstart,
     replanning,
@@ -49,7 +50,6 @@ from experiments.configs import (
     slopes,
     ta_particle,
     tuning,
-    tuning_pedestrians,
 )
 from experiments.configs.base import FigureSpec, RunSpec
 
@@ -59,6 +59,7 @@ CONFIGS: dict[str, tuple[RunSpec, ...]] = {
     "geyser": geyser.RUNS,
     "lasa": lasa.RUNS,
     "pedestrians": pedestrians.RUNS,
+    "pedestrians_validation": pedestrians_validation.RUNS,
     **{f"ibc_particle_{dimensions}d": runs for dimensions, runs in ibc_particle.DIMENSIONS.items()},
     "ibc_particle_published": ibc_particle_published.RUNS,
     "pushing": pushing.RUNS,
@@ -93,7 +94,6 @@ CONFIGS: dict[str, tuple[RunSpec, ...]] = {
     "tuning_grid": tuning.GRID,
     "tuning_arm": tuning.ARM,
     "tuning_routes": tuning.ROUTES,
-    "tuning_pedestrians": tuning_pedestrians.RUNS,
     "ablation_generator": ablation_generator.RUNS,
     "ablation_critic": ablation_critic.RUNS,
     "ablation_negatives": ablation_negatives.RUNS,
@@ -167,6 +167,7 @@ BASELINES: dict[str, str | None] = {
     "fading_context": "explicit_bc",
     "lasa": "explicit_bc",
     "pedestrians": "mdn",
+    "pedestrians_validation": None,
     "replanning": None,
     "chunk_modes": "mdn",
     "chunk_heads": None,
@@ -177,5 +178,4 @@ BASELINES: dict[str, str | None] = {
     "tuning_grid": None,
     "tuning_arm": None,
     "tuning_routes": None,
-    "tuning_pedestrians": None,
 }

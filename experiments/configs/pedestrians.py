@@ -1,12 +1,12 @@
 """Pedestrians of ETH and UCY, real recordings: where are they in the next 4.8 s? Each scene by policies trained on all others.
 
-Command:  python -m experiments.sweep --config=pedestrians --data_dir=<folder with eth_ucy/> (without it the files are downloaded)
+Command:  python -m experiments.sweep --config=pedestrians --data_dir=<folder with eth_ucy/>   (without it files are downloaded)
 Seeds:    4 (0 to 3), of all windows of a scene with 20 draws each
 Settings: minibatches of 256, 2,000 steps, networks of 2 x 128. Mixtures of 40 components over whole chunks, which start at demonstrations;
           "mean" draws the mean of a component. EBGAN-MDN's energy sees 16 negatives and 4 draws, once a step. Flow and diffusion take 20
           steps from noise to action, CVAE and cGAN have a latent of 8 dimensions; nearest neighbour draws one of the 20 nearest
           demonstrations. All see the one pedestrian alone. Settings were chosen before any policy was judged on a test scene, those of the
-          MDN by `tuning_pedestrians`. "constant velocity" is not trained: the last step repeated, turned by an angle of 25 degrees
+          MDN by `pedestrians_validation`. "constant velocity" is not trained: the last step repeated, turned by an angle of 25 degrees
           deviation.
 Expected: Social GAN (arXiv 1803.10892; the best of 20 is that of all pedestrians of a window together), minADE and minFDE in metres:
           ETH 0.81 and 1.52, Hotel 0.72 and 1.61, Univ 0.60 and 1.26, Zara1 0.34 and 0.69, Zara2 0.42 and 0.84; mean 0.58 and 1.18.

@@ -1,6 +1,6 @@
 """Settings of the MDN for pedestrians, judged on recordings that belong to no test scene.
 
-Command:  python -m experiments.sweep --config=tuning_pedestrians --data_dir=<folder with eth_ucy/> (without it the files are downloaded)
+Command:  python -m experiments.sweep --config=pedestrians_validation --data_dir=<folder with eth_ucy/>   (without it files are downloaded)
 Seeds:    2 (0 and 1)
 Settings: the MDN of `pedestrians`; half as many components; covariances with 4 factors; each with draws and with means of components.
 Expected: no published number. Constant velocity: minADE 0.35 m, minFDE 0.74 m.
