@@ -233,6 +233,18 @@ def test_frechet_distance_is_that_of_the_recursion():
         assert value >= max(both) - 1e-5
 
 
+def test_frechet_distance_lets_both_walk_at_once_and_skips_nothing():
+    """Side by side it is the gap between them, 1 (if only one could walk at a time, the square root of 2); a detour counts in full."""
+    along = np.arange(6.0)
+    a, b = (np.stack([along, np.full(6, y)], -1)[None].astype(np.float32) for y in (0.0, 1.0))
+    frechet = jax.jit(curves.frechet_distance)
+    assert frechet(jnp.asarray(a), jnp.asarray(b))[0] == pytest.approx(1.0)
+    detour = np.asarray([[[0, 0], [0, 5], [0, 0], [1, 0]]], np.float32)
+    line = np.asarray([[[0, 0], [1, 0]]], np.float32)
+    assert frechet(jnp.asarray(line), jnp.asarray(detour))[0] == pytest.approx(5.0)
+    assert frechet(jnp.asarray(detour), jnp.asarray(line))[0] == pytest.approx(5.0)
+
+
 def test_frechet_distance_does_not_mind_pace_but_timed_distance_does():
     time = np.linspace(0, 1, 101)
     a, b = (np.stack([10 * t, 0 * t], -1)[None].astype(np.float32) for t in (time, time**2))
