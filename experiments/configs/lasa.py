@@ -45,4 +45,7 @@ RUNS = (
     run_spec("lasa", "ebgan_mdn", _SEEDS, *_MIXTURE, *_FIXED, *_ENERGY, "method.reweight=False", variant="plain"),
 )
 
-FIGURES = (ArraysFigure("drawings", "drawings", ("lasa-explicit_bc",)),)
+FIGURES = (
+    ArraysFigure("drawings_neighbour", "drawings", ("lasa-nearest_neighbour",)),
+    ArraysFigure("drawings_regression", "drawings", ("lasa-explicit_bc",)),
+)
