@@ -13,7 +13,7 @@ from ebgan_mdn_jax.plotting import Profile
 from ebgan_mdn_jax.tasks import find
 from ebgan_mdn_jax.types import require
 from experiments.summary import FEWEST_SEEDS, STATISTICS, Row, Run, folds, group, label, line_name, run_variant
-from experiments.tables import Cell, Table, direction, header, in_order, kind, make_table
+from experiments.tables import Cell, Table, as_columns, direction, header, kind, make_table
 
 # Metrics in per cent of something, so that members of several tasks can be pooled.
 PERCENT = ("tmc", "precision")
@@ -83,7 +83,7 @@ def improvement_table(lines: Sequence[Line], baseline: str) -> Table:
     """
     reference = _find(lines, baseline)
     require(len(lines) > 1, f"--baseline={baseline}: {reference.task} has no other line to compare with it")
-    metrics = in_order(metric for metric in reference.metrics if direction(metric))
+    metrics = as_columns(metric for metric in reference.metrics if direction(metric))
     rows = []
     for line in lines:
         if line is reference:
@@ -202,7 +202,7 @@ def aggregate_table(lines: Sequence[Line]) -> Table | None:
 def profiles(lines: Sequence[Line]) -> list[Profile]:
     """Performance profiles of the lines of one task, for every metric of which one way is better."""
     panels = []
-    for metric in in_order(metric for line in lines for metric in line.metrics):
+    for metric in as_columns(metric for line in lines for metric in line.metrics):
         having = [line for line in lines if metric in line.metrics]
         values = np.concatenate([line.metrics[metric] for line in having])
         thresholds = np.unique(values[np.isfinite(values)])

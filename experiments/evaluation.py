@@ -119,7 +119,7 @@ def _layout(num_members: int, num_devices: int) -> Layout:
 def _results(
     run: Run, layout: Layout, params: PyTree, training: dict[str, list[float]], failures: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Metrics of every member, their statistics per hyperparameter setting, and the ceiling that a perfect policy would score.
+    """Metrics of every member, their statistics per hyperparameter setting, and what a perfect policy and a baseline would score.
 
     A member that training had to freeze has no metrics (NaN), whatever its last finite parameters would score.
     """
@@ -136,13 +136,7 @@ def _results(
     groups: dict[tuple, list[int]] = {}
     for index, setting in enumerate(settings):
         groups.setdefault(tuple(setting[name] for name in varied), []).append(index)
-    ceiling = None
-    if run.task.conditional is not None:
-        seeds = np.asarray(run.config.seeds, np.int32)
-        ceiling_layout = make_layout(layout.devices if jax.process_count() > 1 else layout.devices[: len(seeds)])
-        ceiling = _evaluate_members(run, ceiling_layout, lambda _: run.task.conditional, (), seeds)
-        of_seed = folds(run.config.task_name, seeds)
-        ceiling = {name: statistics.summarize(values, of_seed) for name, values in ceiling.items()}
+    name, baseline = run.task.baseline or (None, None)
     return {
         "task": run.config.task_name,
         "method": run.config.method_name,
@@ -153,7 +147,8 @@ def _results(
         "metrics": metrics,
         "training": training,
         "failures": failures,
-        "ceiling": ceiling,
+        "ceiling": _untrained(run, layout, run.task.conditional),
+        "baseline": None if baseline is None else {"name": name, "metrics": _untrained(run, layout, baseline)},
         "validation": _validation(run.config.task_name, metrics),
         "statistics": [
             {
@@ -165,6 +160,17 @@ def _results(
             for key, indices in groups.items()
         ],
     }
+
+
+def _untrained(run: Run, layout: Layout, policy: Conditional | None) -> dict[str, Any] | None:
+    """Statistics of a policy that has no parameters, with the draws and folds of the run's seeds."""
+    if policy is None:
+        return None
+    seeds = np.asarray(run.config.seeds, np.int32)
+    layout = make_layout(layout.devices if jax.process_count() > 1 else layout.devices[: len(seeds)])
+    metrics = _evaluate_members(run, layout, lambda _: policy, (), seeds)
+    of_seed = folds(run.config.task_name, seeds)
+    return {name: statistics.summarize(values, of_seed) for name, values in metrics.items()}
 
 
 def _validation(task_name: str, metrics: dict[str, np.ndarray]) -> dict[str, Any] | None:
@@ -189,18 +195,22 @@ def _conditional(method: Method, params: PyTree) -> Conditional:
     )
 
 
+def _all_data(run: Run) -> Data:
+    """What members are trained on and judged by, leaves ``[F, ...]``."""
+    train = run.dataset.train
+    if run.config.train.stream:  # all would not fit the device
+        train = jax.tree.map(lambda leaf: leaf[:, :_MOST_STREAMED_ROWS], train)
+    return Data(train, run.dataset.heldout, run.dataset.heldout_mask, run.dataset.context)
+
+
 def _evaluate_members(
     run: Run, layout: Layout, policy: Callable[[PyTree], Conditional], params: PyTree, seeds: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Metrics ``[S]`` in one program over all devices, of the policies that ``params`` (leaves ``[S]``) stand for."""
-    train = run.dataset.train
-    if run.config.train.stream:  # all would not fit the device
-        train = jax.tree.map(lambda leaf: leaf[:, :_MOST_STREAMED_ROWS], train)
 
     def one(params, seed, fold):
         key = jax.random.fold_in(jax.random.key(_EVALUATION_SEED), seed)
-        every = Data(train, run.dataset.heldout, run.dataset.heldout_mask)
-        data = jax.tree.map(lambda leaf: jnp.asarray(leaf)[fold], every)
+        data = jax.tree.map(lambda leaf: jnp.asarray(leaf)[fold], _all_data(run))
         return run.task.evaluate(key, policy(params), data, run.config.evaluation)
 
     local = -(-len(seeds) // layout.member_devices)
@@ -252,6 +262,11 @@ def _figure_arrays(run: Run, params: PyTree) -> dict[str, np.ndarray]:
         arrays |= (mixtures.full(rows) if isinstance(rows, mixtures.LowRankMixture) else rows)._asdict()
     if run.task.joints:
         arrays |= _arm_arrays(run.task.joints, demonstrations, np.asarray(obs), np.asarray(samples))
+    if run.task.drawn:
+        every = _all_data(run)._replace(train=run.dataset.train)
+        data = jax.tree.map(lambda leaf: jnp.asarray(leaf[run.folds[0]]), every)
+        draw = jax.jit(lambda key, one: run.task.drawn(key, _conditional(method, one), data))
+        arrays |= draw(jax.random.key(_FIGURE_SEED), first)
     return {name: np.asarray(value) for name, value in arrays.items()}
 
 

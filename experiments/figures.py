@@ -16,7 +16,7 @@ from scipy import stats
 
 from ebgan_mdn_jax import plotting
 from ebgan_mdn_jax.evaluation import statistics
-from ebgan_mdn_jax.tasks import TASKS
+from ebgan_mdn_jax.tasks import TASKS, lasa
 from ebgan_mdn_jax.types import InputError, require
 from experiments import latent_theory
 from experiments.configs.base import ArraysFigure, CurvesFigure, FigureSpec, ScatterFigure, SweepFigure, TaskFigure
@@ -41,6 +41,7 @@ _ARRAYS = {
     ),
     "arms": ("arm_targets", "arm_samples", "arm_demonstrations"),
     "chunks": ("train_action", "samples"),
+    "drawings": ("drawing_rollouts", "drawing_demonstrations", "drawing_heldout"),
 }
 _DPI = 90
 
@@ -290,12 +291,14 @@ def curve_panels(spec: CurvesFigure, path: pathlib.Path) -> list[plotting.Panel]
 
 
 def arrays_figure(spec: ArraysFigure, path: pathlib.Path):
-    """Samples, arms, chunks or a landscape of the runs of one task."""
+    """Samples, arms, chunks, drawings or a landscape of the runs of one task."""
     require(path.is_file(), f"{path} does not exist: publish the sweep again, so that figure {spec.name} can be drawn")
     drawn = read_arrays(path)
     task, _, arrays = drawn[spec.runs[0]]
     if spec.kind == "landscape":
         return plotting.landscape_figure(arrays, axes_of(task, arrays))
+    if spec.kind == "drawings":
+        return plotting.drawings_figure(arrays, lasa.SHAPES)
     seeds = [f"seed {seed}" for seed in range(_SEEDS)]
     rows = [
         plotting.Samples(

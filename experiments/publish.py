@@ -86,7 +86,7 @@ def write_drawings(name: str, drawn: dict[str, bytes]) -> None:
 def recompute(folder: pathlib.Path) -> list[Row]:
     """The rows of a published ``table.csv`` with statistics of the values in ``members.csv``.
 
-    Seeds that the ceiling is averaged over are not in that file, so its rows stay what they are.
+    Seeds that a ceiling or a baseline is averaged over are not in that file, so their rows stay what they are.
     """
     values: dict[tuple, dict[int, float]] = {}
     with (folder / "members.csv").open(newline="") as file:
@@ -95,7 +95,7 @@ def recompute(folder: pathlib.Path) -> list[Row]:
             values.setdefault(key, {})[int(line["seed"])] = float(line["value"] or "nan")
     rows = []
     for row in read_rows(folder / "table.csv"):
-        if row.method != CEILING:
+        if row.run:
             of_row = values.get(row[:5], {})
             require(
                 len(of_row) == row.num_seeds,

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ebgan_mdn_jax import plotting
+from ebgan_mdn_jax.tasks import lasa
 from ebgan_mdn_jax.types import InputError, require, resolve_path
 from experiments import comparisons, flags
 from experiments.parquet import members_parquet
@@ -35,7 +36,7 @@ from experiments.summary import (
     settings,
     summarize,
 )
-from experiments.tables import markdown, markdown_tables, tables
+from experiments.tables import markdown, markdown_tables, part_tables, tables
 
 # Axis labels of tasks whose quantities have units; the synthetic ones have none.
 AXES = {"geyser": ("wait before the eruption (minutes)", "eruption (minutes)")}
@@ -94,6 +95,7 @@ def report(directory: str | os.PathLike, baseline: str | None = None) -> pathlib
         sections.append(
             {
                 "table": table,
+                "parts": part_tables([row for row in rows if row.task == table.task]),
                 "improvement": improvements.get(table.task),
                 "without_profiles": len(task_lines) > MOST_PROFILES,
                 "figures": profiles + _figures(table.task, of_task, names),
@@ -176,6 +178,12 @@ def _figures(task: str, runs: list[Run], names: list[str]) -> list[Figure]:
         figures.append(Figure(f"{_slug(task)}_arms.png", "Arms", caption, png))
     for run, name, values in zip(runs, names, arrays, strict=True):
         stem = _slug(run.path.name)
+        if "drawing_rollouts" in values:
+            caption = (
+                f"Rollouts of {member_titles(run)[0].replace(chr(10), ', ')} from where the held-out drawings begin."
+            )
+            png = plotting.png(plotting.drawings_figure(values, lasa.SHAPES))
+            figures.append(Figure(f"{stem}_drawings.png", f"Drawings: {name}", caption, png))
         figure = plotting.landscape_figure(values, axes)
         if figure is not None:
             caption = f"Of {member_titles(run)[0].replace(chr(10), ', ')}; dark: likely."

@@ -88,11 +88,11 @@ def natural(name: str) -> list[str | float]:
 
 
 def summarize(runs: Sequence[Run]) -> list[Row]:
-    """Rows of all runs, by task; each task ends with its ceiling, taken from the first run that has the metric's."""
+    """Rows of all runs, by task; each task ends with its baseline and its ceiling, taken from the first run that has the metric's."""
     rows = []
     for task in dict.fromkeys(run.results["task"] for run in runs):
         of_task = [run for run in runs if run.results["task"] == task]
-        ceiling = {}
+        baseline, ceiling = {}, {}
         for run in of_task:
             results = run.results
             for setting in results["statistics"]:
@@ -102,7 +102,11 @@ def summarize(runs: Sequence[Run]) -> list[Row]:
                     rows.append(Row(*names, count, *_statistics(values)))
             for metric, values in (results["ceiling"] or {}).items():
                 ceiling.setdefault(metric, Row(task, "", CEILING, "", metric, None, *_statistics(values)))
-        rows += ceiling.values()
+            if results.get("baseline"):
+                name, count = results["baseline"]["name"], len({member["seed"] for member in results["members"]})
+                for metric, values in results["baseline"]["metrics"].items():
+                    baseline.setdefault(metric, Row(task, "", name, "", metric, count, *_statistics(values)))
+        rows += [*baseline.values(), *ceiling.values()]
     return rows
 
 

@@ -95,12 +95,19 @@ METRICS = {
     "w1": (-1, "Wasserstein-1 distance to the exact conditional, action units"),
     "kl": (-1, "KL(exact conditional || policy), nats"),
     "downhill": (1, "% of actions off the modes where the energy falls towards the nearest mode"),
+    "min_ade": (-1, "mean distance to the true way, of the best of N draws, metres"),
+    "min_fde": (-1, "distance to its end, of the best of N draws, metres"),
+    "ade": (-1, "mean distance of a draw to the true way, metres"),
+    "reproduction_error": (-1, "mean distance to the held-out drawing at equal times, mm"),
+    "frechet": (-1, "discrete Frechet distance to the held-out drawing, mm"),
+    "collision_free": (1, "% of draws that stay 0.1 m or more from where others were"),
     "heldout_nll": (-1, "negative log-likelihood of held-out demonstrations, nats per row"),
     "energy_score": (-1, "energy score of draws at held-out rows, half extents of the action box"),
     "marginal_w1": (-1, "Wasserstein-1 distance of all draws to all held-out actions, half extents of the action box"),
     "short_share_error": (-1, "mean absolute error of the shares of short eruptions, percentage points"),
     "short_share": (0, "% of eruptions under 3 minutes, by minutes waited"),
 }
+_MOST_PARTS = 12
 
 
 class Cell(NamedTuple):
@@ -132,21 +139,17 @@ def tables(rows: Sequence[Row]) -> list[Table]:
 
 def make_table(title: str, rows: Sequence[Row], statistic: str) -> Table:
     """One table of all rows: a line per run and setting, showing the "mean" or the "iqm" with its interval."""
-    by_line = {}
-    for row in rows:
-        by_line.setdefault((row.method == CEILING, row.method, row.run, row.hyper), {})[row.metric] = row
-    lines = sorted(by_line, key=lambda line: line[0])  # the ceiling last, the rest as they came
-    metrics = in_order(row.metric for row in rows if row.method != CEILING)
+    by_line = _by_line(rows)
+    metrics = as_columns(row.metric for row in rows if row.method != CEILING)
     columns = [
-        _column([by_line[line].get(metric) for line in lines], direction(metric), statistic) for metric in metrics
+        _column([line.get(metric) for line in by_line.values()], direction(metric), statistic) for metric in metrics
     ]
-    runs_of = {line[1]: len({other[2] for other in lines if other[1] == line[1]}) for line in lines}
-    seeds = [max((row.num_seeds or 0 for row in by_line[line].values()), default=0) for line in lines]
-    same = len({count for line, count in zip(lines, seeds, strict=True) if not line[0]}) == 1
-    names = []
-    for (ceiling, method, run, hyper), count in zip(lines, seeds, strict=True):
-        name = line_name(title, method, run, hyper, runs_of[method] > 1)
-        names.append(name if ceiling or same else f"{name}, n={count}")
+    seeds = [max((row.num_seeds or 0 for row in line.values()), default=0) for line in by_line.values()]
+    same = len({count for line, count in zip(by_line, seeds, strict=True) if not line[0]}) == 1
+    names = [
+        name if line[0] or same else f"{name}, n={count}"
+        for line, name, count in zip(by_line, _line_names(title, by_line), seeds, strict=True)
+    ]
     many = "s" if not same or seeds[0] != 1 else ""
     word = {"mean": "mean", "iqm": "interquartile mean"}[statistic]
     caption = (
@@ -158,6 +161,60 @@ def make_table(title: str, rows: Sequence[Row], statistic: str) -> Table:
     legend = [f"{name}: {METRICS[name][1]}" for name in kinds if name in METRICS]
     cells = [list(line) for line in zip(*columns, strict=True)]
     return Table(title, header(metrics), list(zip(names, cells, strict=True)), caption, legend)
+
+
+def part_tables(rows: Sequence[Row]) -> list[Table]:
+    """Of one task, a table of means for each kind of metric that `parted` tells of: a row per part, a column per line."""
+    by_line = _by_line(rows)
+    names = _line_names(rows[0].task, by_line)
+    return [
+        Table(
+            f"{rows[0].task}: {header([name])[1]}",
+            ["", *names],
+            [
+                (_part(metric), _column([line.get(metric) for line in by_line.values()], direction(metric), "mean"))
+                for metric in metrics
+            ],
+            "Means as above.",
+            [],
+        )
+        for name, metrics in parted(row.metric for row in rows).items()
+    ]
+
+
+def parted(metrics: Iterable[str]) -> dict[str, list[str]]:
+    """Kinds that come as more than 12 metrics ``kind[part]``, too many for columns, with these metrics."""
+    found: dict[str, list[str]] = {}
+    for metric in in_order(metrics):
+        if _part(metric):
+            found.setdefault(kind(metric), []).append(metric)
+    return {name: metrics for name, metrics in found.items() if len(metrics) > _MOST_PARTS}
+
+
+def as_columns(metrics: Iterable[str]) -> list[str]:
+    """`in_order`, without those that `parted` tells of."""
+    metrics = in_order(metrics)
+    parts = {metric for of_kind in parted(metrics).values() for metric in of_kind}
+    return [metric for metric in metrics if metric not in parts]
+
+
+def _part(metric: str) -> str:
+    return metric.partition("[")[2].rstrip("]")
+
+
+def _by_line(rows: Sequence[Row]) -> dict[tuple, dict[str, Row]]:
+    """The rows of each line by their metric, the ceiling last, the rest as they came; a key begins with whether it is the ceiling."""
+    by_line: dict[tuple, dict[str, Row]] = {}
+    for row in rows:
+        by_line.setdefault((row.method == CEILING, row.method, row.run, row.hyper), {})[row.metric] = row
+    return {key: by_line[key] for key in sorted(by_line, key=lambda line: line[0])}
+
+
+def _line_names(title: str, lines: Iterable[tuple]) -> list[str]:
+    """What a table calls its lines."""
+    lines = list(lines)
+    runs_of = {line[1]: len({other[2] for other in lines if other[1] == line[1]}) for line in lines}
+    return [line_name(title, method, run, hyper, runs_of[method] > 1) for _, method, run, hyper in lines]
 
 
 def kind(metric: str) -> str:
@@ -187,6 +244,8 @@ def markdown_tables(source: str | pathlib.Path | Sequence[Row]) -> str:
     parts, legends = [], {}
     for table in tables(rows):
         parts.append(f"### {table.task}\n\n{markdown(table)}")
+        of_task = [row for row in rows if row.task == table.task]
+        parts += [f"#### {of_parts.task}\n\n{markdown(of_parts)}" for of_parts in part_tables(of_task)]
         legends |= dict.fromkeys(table.legend)
     return "\n".join(parts) + f"\nColumns: {'; '.join(legends)}.\n"
 

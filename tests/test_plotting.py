@@ -244,6 +244,19 @@ def test_chunks_are_drawn_as_ways():
     np.testing.assert_array_equal(ends.get_offsets(), ways[:, -1])
 
 
+def test_drawings_have_a_panel_per_shape():
+    rng = np.random.default_rng(0)
+    shapes = {"rollouts": (8, 3, 5, 2), "demonstrations": (8, 6, 4, 2), "heldout": (8, 5, 2)}
+    arrays = {f"drawing_{name}": rng.normal(size=shape) for name, shape in shapes.items()}
+    figure = plotting.drawings_figure(arrays, [f"shape {i}" for i in range(8)])
+    assert len(figure.axes) == 12 and [ax.get_title() for ax in figure.axes[6:9]] == ["shape 6", "shape 7", ""]
+    lines = [line.get_xydata() for line in figure.axes[7].lines]
+    expected = [*arrays["drawing_demonstrations"][7], arrays["drawing_heldout"][7], *arrays["drawing_rollouts"][7]]
+    for line, way in zip(lines, expected, strict=False):
+        np.testing.assert_array_equal(line, way)
+    assert len(lines) == 11 and plotting.png(figure).startswith(b"\x89PNG")
+
+
 def test_arms_are_drawn_at_their_targets():
     arrays = arm_arrays()
     arrays["arm_samples"][0, 3, 1, 1, 0] = np.nan

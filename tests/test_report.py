@@ -126,6 +126,33 @@ def test_sweep_lists_unfinished_and_tells_runs_of_one_method_apart(tmp_path):
     assert reports.member_titles(summary.load_runs(tmp_path / "low")[0][0])[3] == "seed 0\nlearning_rate=0.001"
 
 
+def test_a_baseline_is_a_line_and_many_parts_of_a_metric_are_a_table_of_their_own(tmp_path):
+    metrics = {"frechet": [2.0, 3.0, 4.0]} | {f"frechet[s{i}]": [i, i, i + 0.5] for i in range(13)}
+    path = write_run(tmp_path / "run", task="lasa", metrics=metrics)
+    results = json.loads((path / "results.json").read_text())
+    of_baseline = {"frechet": dict.fromkeys(summary.STATISTICS, 1.0)}
+    (path / "results.json").write_text(
+        json.dumps(results | {"baseline": {"name": "standing still", "metrics": of_baseline}})
+    )
+    rows = summary.summarize(summary.load_runs(path)[0])
+    assert rows[-1][:7] == ("lasa", "", "standing still", "", "frechet", 3, 1.0)
+    (table,) = tables.tables(rows)
+    assert table.header == ["method", "frechet \u2193"] and [name for name, _ in table.rows] == [
+        "mdn",
+        "standing still",
+    ]
+    (parts,) = tables.part_tables(rows)
+    assert parts.header == ["", "mdn", "standing still"] and [name for name, _ in parts.rows] == [
+        f"s{i}" for i in range(13)
+    ]
+    assert float(parts.rows[7][1][0].value) == pytest.approx(7.17, abs=0.05) and parts.rows[7][1][1].value == "\u2013"
+    text = tables.markdown_tables(rows)
+    assert "#### lasa: frechet" in text and "s12" in text
+    html = reports.report(path).read_text()
+    assert "standing still" in html and "<td" in html and "s12" in html
+    assert tables.part_tables([row for row in rows if row.metric != "frechet[s12]"]) == []
+
+
 def test_csv_holds_every_number(tmp_path):
     path = write_run(tmp_path / "run", hyper={"w": [0.0, 1.0]}, metrics={"kl": [1, 2, 3, 4, 5, np.nan]})
     reports.report(path)

@@ -14,13 +14,15 @@ import jax
 import numpy as np
 
 from ebgan_mdn_jax import normalization, tasks
-from ebgan_mdn_jax.data import geyser, pusht
+from ebgan_mdn_jax.data import geyser, lasa, pedestrians, pusht
 from ebgan_mdn_jax.tasks import TASKS, Task
-from ebgan_mdn_jax.types import Batch, InputError, Spec, require, resolve_path
+from ebgan_mdn_jax.types import Batch, InputError, PyTree, Spec, require, resolve_path
 
 # Where real recordings come from: modules with URL, PLACES (of copies in a data_dir), read(path), download(), to_splits(values, spec) and
 # SPLITS: "recording", to be cut into folds, or "train" and "heldout".
-RECORDINGS = {"geyser": geyser, **dict.fromkeys(tasks.pusht.VARIANTS, pusht)}
+RECORDINGS = {"geyser": geyser, "lasa": lasa, **dict.fromkeys(tasks.pusht.VARIANTS, pusht)}
+# Recordings with more than rows: functions (data_dir or None, cache) -> train, heldout, context of the latter.
+SPLIT_RECORDINGS = {f"pedestrians_{scene}": functools.partial(pedestrians.load, scene) for scene in pedestrians.SCENES}
 
 
 class Dataset(NamedTuple):
@@ -34,6 +36,7 @@ class Dataset(NamedTuple):
     heldout_mask: np.ndarray  # [F, rows]: False where a fold has fewer held-out rows than the largest
     normalization: normalization.Normalization
     spec: Spec
+    context: PyTree = ()  # leaves [F, ...]: what else evaluation needs to know of the held-out rows
 
     @property
     def num_folds(self) -> int:
@@ -83,7 +86,11 @@ def load(
             draws is None,
             f"data.redraw=True: {name} is a recording, of which there is one; set data.redraw=False",
         )
-        splits = _recording(name, directory)
+        if name in SPLIT_RECORDINGS:
+            train, heldout, context = SPLIT_RECORDINGS[name](directory, cache_dir())
+            splits = {"train": train, "heldout": heldout}
+        else:
+            splits = _recording(name, directory)
     else:
         num = task.num_demonstrations if num_demonstrations is None else num_demonstrations
         require(num >= 1, f"data.num_demonstrations={num}: needs at least 1 row")
@@ -91,6 +98,10 @@ def load(
         splits = _synthetic(name, num, directory or cache_dir(), draws)
     for split, batch in splits.items():
         check(batch, task.spec, f"{name} ({split})")
+    if name in SPLIT_RECORDINGS:
+        train, heldout, context = jax.tree.map(lambda leaf: leaf[None], (train, heldout, context))
+        mask = np.ones(heldout.obs.shape[:2], bool)
+        return Dataset(train, heldout, mask, _normalization(task), task.spec, context)
     if "recording" in splits:
         train, heldout, mask = fold(splits["recording"], task.num_folds)
     else:

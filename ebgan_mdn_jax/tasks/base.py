@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from ebgan_mdn_jax.types import Array, Batch, Latents, Spec, require
+from ebgan_mdn_jax.types import Array, Batch, Latents, PyTree, Spec, require
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,11 +46,15 @@ class Conditional(NamedTuple):
 
 
 class Data(NamedTuple):
-    """What a policy was trained on, and rows that it has not seen: those of ``heldout`` where ``mask [rows]`` holds."""
+    """What a policy was trained on, and rows that it has not seen: those of ``heldout`` where ``mask [rows]`` holds.
+
+    ``context``: what else a task's evaluation needs to know of these rows.
+    """
 
     train: Batch
     heldout: Batch
     mask: Array
+    context: PyTree = ()
 
 
 class Task(NamedTuple):
@@ -73,7 +77,13 @@ class Task(NamedTuple):
     require: Callable | None = (
         None  # (EvaluationConfig): raises InputError, before training, where it cannot be judged so
     )
+    baseline: tuple[str, Conditional] | None = (
+        None  # by name, something without training that policies are to be compared with
+    )
     joints: Callable | None = None  # (action [..., Da]) -> [..., n + 1, 2]: what a figure draws of an arm with n links
+    drawn: Callable | None = (
+        None  # (key, Conditional, Data) -> {name: array}: what a figure draws of a policy's rollouts
+    )
 
 
 def heldout_nll(policy: Conditional, data: Data) -> dict[str, Array]:

@@ -53,13 +53,13 @@ class ScatterFigure(NamedTuple):
 
 
 class ArraysFigure(NamedTuple):
-    """What ``runs`` of one task draw ("samples"; "arms": as configurations of an arm; "chunks": as ways in the plane), or "landscape".
+    """What ``runs`` of one task draw ("samples"; "arms": as configurations of an arm; "chunks": as ways in the plane).
 
-    The last is the energy of the one run.
+    Of one run: "landscape", its energy, or "drawings", rollouts of every shape of handwriting.
     """
 
     name: str
-    kind: Literal["samples", "landscape", "arms", "chunks"]
+    kind: Literal["samples", "landscape", "arms", "chunks", "drawings"]
     runs: tuple[str, ...]
 
 
