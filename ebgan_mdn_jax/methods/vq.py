@@ -69,7 +69,7 @@ class Config:
 
 
 class Hyper(NamedTuple):
-    """Traced scalars: lambda is ``commitment``, gamma ``focal_gamma``, eta ``offset_weight``, and w ``later_weight`` but for the first level.
+    """Traced scalars: lambda is ``commitment``, gamma ``focal_gamma``, eta ``offset_weight``, w ``later_weight``, of the first level 1.
 
     ``codebook_decay`` and ``restart_below`` are of `codebook.learn`.
     """
