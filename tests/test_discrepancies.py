@@ -37,7 +37,7 @@ def reference(x, y, blur):
     def transport(a, b):
         cost = 0.5 * ((a[:, None].astype(float) - b[None]) ** 2).sum(-1)
         f = np.zeros(len(a))
-        for _ in range(2000):
+        for _ in range(200):
             g = -(blur**2) * (scipy.special.logsumexp((f[:, None] - cost) / blur**2, axis=0) - np.log(len(a)))
             f = -(blur**2) * (scipy.special.logsumexp((g[None] - cost) / blur**2, axis=1) - np.log(len(b)))
         return f.mean() + g.mean()

@@ -52,9 +52,9 @@ def test_draws_are_sums_of_codes_and_their_offsets_by_probability():
 
 def test_the_mode_takes_the_likeliest_codes_and_a_decoder_decodes_their_sum():
     method, state, codes, offsets = affine(latent_dim=1, act_by="mode")
-    layer = next(iter(state.params.weights.decoder["params"].values()))
+    layer = jax.tree.map(np.asarray, next(iter(state.params.weights.decoder["params"].values())))
     latent = codes[0, 0] + codes[1, 2]
-    expected = latent @ np.asarray(layer["kernel"]) + layer["bias"] + offsets[0, 0] + offsets[1, 2]
+    expected = latent @ layer["kernel"] + layer["bias"] + offsets[0, 0] + offsets[1, 2]
     action = jax.jit(method.act)(jax.random.key(0), state.params, jnp.zeros((4, 1)))
     np.testing.assert_allclose(action, np.broadcast_to(expected, (4, 2)), rtol=1e-5)
 
@@ -66,20 +66,20 @@ def test_gradients_are_those_of_the_equations():
     batch = Batch(*(np.random.default_rng(1).normal(size=(5, dim)).astype(np.float32) for dim in (1, 2)))
     hyper = method.hyper._replace(learning_rate=1.0, learning_rate_decay=1.0, commitment=0.7)
     after, info = jax.jit(method.step)(state, batch, hyper)
-    weights = state.params.weights
+    weights, new_weights = jax.tree.map(np.asarray, (state.params.weights, after.params.weights))
     encoder, decoder = (next(iter(w["params"].values())) for w in (weights.encoder, weights.decoder))
     latent = batch.action @ encoder["kernel"] + encoder["bias"]
-    found = np.asarray(codebook.quantise(state.params.codes, latent))
+    found = np.asarray(codebook.quantise(state.params.codes, jnp.asarray(latent)))
     quantised = codes[0][found[:, 0]] + codes[1][found[:, 1]]
     decoded = quantised @ decoder["kernel"] + decoder["bias"]
     sign = np.sign(decoded - batch.action) / decoded.size
-    to_latent = sign @ np.asarray(decoder["kernel"]).T + 0.7 * 2 * (latent - quantised) / latent.size
+    to_latent = sign @ decoder["kernel"].T + 0.7 * 2 * (latent - quantised) / latent.size
     gradients = {
         "encoder": (batch.action.T @ to_latent, to_latent.sum(0)),
         "decoder": (quantised.T @ sign, sign.sum(0)),
     }
     for name, (kernel, bias) in gradients.items():
-        old, new = (next(iter(getattr(w, name)["params"].values())) for w in (weights, after.params.weights))
+        old, new = (next(iter(getattr(w, name)["params"].values())) for w in (weights, new_weights))
         np.testing.assert_allclose(old["kernel"] - new["kernel"], kernel, rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(old["bias"] - new["bias"], bias, rtol=1e-4, atol=1e-6)
     log_probs = np.log(PROBS)[np.arange(2), found]
@@ -121,7 +121,7 @@ def test_modes_are_kept_with_their_frequencies():
     params = run(jax.jit(method.init)(jax.random.key(0))).params
     at = jnp.asarray([[-0.8], [0.0], [0.8]])
     draws = np.asarray(jax.jit(method.sample, static_argnums=3)(jax.random.key(1), params, at, 2000))
-    on_mode = np.abs(np.abs(draws - 0.1 * at) - 0.5).max(-1) < 0.1
+    on_mode = np.abs(np.abs(draws - 0.1 * np.asarray(at)) - 0.5).max(-1) < 0.1
     assert on_mode.mean() > 0.98
     np.testing.assert_allclose((draws[..., 0] > 0).mean(0), [0.26, 0.5, 0.74], atol=0.12)
 
