@@ -235,6 +235,12 @@ def _diffusion(task: str) -> tuple[str, ...]:
     return (_steps(task, _epochs(task)), _decay_every(task), "method.predict=noise", "method.clip=1")
 
 
+def _vq(task: str) -> tuple[str, ...]:
+    """VQ-BeT's two levels of 16 codes and focal loss (arXiv 2403.03181), with a latent as small as the others'."""
+    published = ("method.num_codes=16", "method.num_levels=2", "method.latent_dim=2", "hyper.focal_gamma=2")
+    return (_steps(task, _epochs(task)), _decay_every(task), *published)
+
+
 def _bayesian_mdn(task: str) -> tuple[str, ...]:
     return (*_mdn(task), "method.posterior=ensemble", "method.num_networks=8")
 
@@ -251,6 +257,7 @@ _PAPER: dict[str, Callable[[str], tuple[str, ...]]] = {
     "mdn": _mdn,
     "ebgan_mdn": _ebgan_mdn,
     "cvae": _cvae,
+    "vq": _vq,
     "flow": _flow,
     "diffusion": _diffusion,
     "energy_score": _cvae,

@@ -1,5 +1,7 @@
 """CVAE: its two losses, what a linear one converges to in closed form, and what its draws are distributed as."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 import scipy.integrate
 import scipy.stats
 
+from ebgan_mdn_jax import networks
 from ebgan_mdn_jax.methods import cvae
 from ebgan_mdn_jax.methods.base import in_data_units
 from ebgan_mdn_jax.normalization import Normalization
@@ -129,22 +132,9 @@ def test_losses_are_means_over_an_actions_elements(loss, of_error):
     assert float(info.scale) == 0.0
 
 
-def test_mmd_is_that_of_loops_and_vanishes_on_average_for_one_law():
-    """The mean over 300 pairs of samples of one law is 0 to within 5 standard errors."""
-    a, b = (np.random.default_rng(i).normal(i, 1, (6, 2)) for i in range(2))
-    kernel = lambda x, y: sum(s * 4 / (s * 4 + np.sum((x - y) ** 2)) for s in (0.5, 1, 2, 4))  # noqa: E731
-    pairs = lambda x: np.mean([kernel(x[i], x[j]) for i in range(6) for j in range(6) if i != j])  # noqa: E731
-    expected = pairs(a) + pairs(b) - 2 * np.mean([kernel(x, y) for x in a for y in b])
-    np.testing.assert_allclose(cvae.mmd(jnp.asarray(a), jnp.asarray(b)), expected, rtol=1e-4)
-    draws = jax.random.normal(jax.random.key(0), (2, 300, 16, 2))
-    values = np.asarray(jax.jit(jax.vmap(cvae.mmd))(*draws))
-    assert abs(values.mean()) < 5 * values.std() / np.sqrt(300)
-    shifted = np.asarray(jax.jit(jax.vmap(cvae.mmd))(draws[0] + 1, draws[1]))
-    assert shifted.mean() > 10 * shifted.std() / np.sqrt(300)
-
-
-def test_mmd_of_a_split_batch_is_that_of_the_whole():
-    config = cvae.Config((8,), (8,), reconstruction="l1", regulariser="mmd")
+@pytest.mark.parametrize("regulariser", ["mmd", "sinkhorn"])
+def test_a_discrepancy_of_a_split_batch_is_that_of_the_whole(regulariser):
+    config = cvae.Config((8,), (8,), reconstruction="l1", regulariser=regulariser)
     method = cvae.make(config, SPEC, Horizon(10, 1), optax.identity())
     state, hyper = method.init(jax.random.key(0)), method.hyper._replace(beta=5.0)
     whole = Batch(*np.random.default_rng(0).normal(size=(2, 12, 1)).astype(np.float32))
@@ -169,6 +159,32 @@ def test_deployed_with_zero_it_decodes_zero():
         method.sample(jax.random.key(5), params, obs, 4), method.latents.decode(params, latent, obs)
     )
     assert len(np.unique(method.sample(jax.random.key(5), params, obs, 4))) == 12
+
+
+def test_the_rate_is_the_kl_to_the_learned_prior():
+    """By numerical integration, of what the two networks say; and what is drawn with z = 0 comes from the prior's mean."""
+    config = cvae.Config((8,), (8,), latent_dim=1, prior="learned", act_by="zero")
+    params = cvae.make(config, SPEC, Horizon(10, 1)).init(jax.random.key(0)).params
+    weights = jax.tree.map(lambda x: 2 * x, params.weights)
+    params = params._replace(weights=weights)
+    method, plain = (
+        cvae.make(c, SPEC, Horizon(10, 1)) for c in (config, dataclasses.replace(config, prior="standard"))
+    )
+    obs, action = jnp.asarray([[0.4], [-0.8]]), jnp.asarray([[0.7], [0.1]])
+    mean, log_scale = plain.latents.encode(params, obs, action)  # in the encoder's own units
+    prior = networks.MLP((8,), 2, config.init).apply(weights.prior, obs)
+    for row in range(2):
+        q = scipy.stats.norm(float(mean[row, 0]), float(jnp.exp(log_scale[row, 0])))
+        p = scipy.stats.norm(float(prior[row, 0]), float(jnp.exp(prior[row, 1])))
+        expected = scipy.integrate.quad(
+            lambda z, q=q, p=p: q.pdf(z) * (q.logpdf(z) - p.logpdf(z)), *q.interval(1 - 1e-12)
+        )
+        np.testing.assert_allclose(method.latents.rate(params, obs, action)[row], expected[0], rtol=1e-4, atol=1e-5)
+    at_mean = plain.latents.decode(params, prior[:, :1], obs)
+    np.testing.assert_allclose(method.act(jax.random.key(0), params, obs), at_mean, rtol=1e-5)
+    draws = method.latents.decode(params, jnp.ones((2, 1)), obs)
+    expected = plain.latents.decode(params, prior[:, :1] + jnp.exp(prior[:, 1:]), obs)
+    np.testing.assert_allclose(draws, expected, rtol=1e-5)
 
 
 def test_latents_in_data_units():

@@ -15,6 +15,7 @@ from ebgan_mdn_jax.methods import (
     ibc,
     mdn,
     nearest_neighbour,
+    vq,
 )
 
 METHODS: dict[str, ModuleType] = {
@@ -24,6 +25,7 @@ METHODS: dict[str, ModuleType] = {
     "bayesian_mdn": bayesian_mdn,
     "ibc": ibc,
     "cvae": cvae,
+    "vq": vq,
     "flow": flow,
     "diffusion": diffusion,
     "energy_score": energy_score,

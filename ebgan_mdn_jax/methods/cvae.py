@@ -1,7 +1,7 @@
 r"""Conditional variational autoencoder (Sohn et al. 2015; Kingma & Welling 2014): a latent that tells an observation's actions apart.
 
-With an encoder ``q(z|o,a) = N(m(o,a), diag s(o,a)^2)``, a prior ``z ~ N(0, I)`` that does not depend on the observation, and a decoder
-``p(a|z,o) = N(mu(z,o), diag sigma^2)``, it minimises
+With an encoder ``q(z|o,a) = N(m(o,a), diag s(o,a)^2)``, a prior ``z ~ N(0, I)`` that does not depend on the observation (one that does is
+below), and a decoder ``p(a|z,o) = N(mu(z,o), diag sigma^2)``, it minimises
 
 .. math::
   L = \mathbb E\, \mathbb E_{z \sim q}\big[-\log p(a|z,o)\big] + \beta\, \mathrm{KL}\big(q(z|o,a)\,\|\,N(0,I)\big)
@@ -16,8 +16,13 @@ sum over the latent's dimensions, far more than the likelihood does. When deploy
 allows.
 
 With ``regulariser="mmd"`` (Wasserstein autoencoders, Tolstikhin et al. 2018, arXiv 1711.01558) beta weighs, in place of the KL of each row,
-how far the codes of a whole minibatch are from draws of the prior (`mmd`): a code may then say anything, if only all together look like
-the prior. That is all observations' codes together; a task with one observation is where this matches what draws there need.
+how far the codes of a whole minibatch are from draws of the prior (`discrepancies.mmd`), with "sinkhorn" likewise by optimal transport
+(`discrepancies.sinkhorn`): a code may then say anything, if only all together look like the prior. That is all observations' codes
+together; a task with one observation is where this matches what draws there need.
+
+With ``prior="learned"`` the prior is ``N(n(o), diag t(o)^2)`` of a network like the encoder's (Sohn et al. 2015). Codes are then taken in
+its units, ``(z - n) / t``, in which it is N(0, I) and the KL is the one above. Encoder and decoder see the observation too, and could do
+the same: with networks that are large enough such a prior lowers no minimum. One that is not Gaussian could.
 
 The EBGAN-MDN authors (arXiv 2510.07562) list no settings for their CVAE; networks, Adam and StepLR(20, 0.5) are those of their
 others. The learning rate is ours: with 1e-3, 100 epochs of 500 rows end long before the deviations have settled.
@@ -32,20 +37,20 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ebgan_mdn_jax import collectives, networks
+from ebgan_mdn_jax import collectives, discrepancies, networks
 from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, require_decay, step_decay
 from ebgan_mdn_jax.types import Array, Horizon, Latents, PyTree, Spec, require, require_at_least, require_choices
 
 Draw = Literal["sample", "mean", "zero"]
 Reconstruction = Literal["gaussian", "l1", "squared"]
-Regulariser = Literal["kl", "mmd"]
+Regulariser = Literal["kl", "mmd", "sinkhorn"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Program structure.
 
-    `sample` and `act` draw z from the prior, and then from the decoder ("sample") or its mean ("mean"); "zero" is the mean at z = 0.
+    `sample` and `act` draw z from the prior, and then from the decoder ("sample") or its mean ("mean"); "zero" is the mean at the prior's.
     ``initial_scale`` is the decoder's deviation in network units: a fixed one keeps it, a learned one starts from it. Started wide, as
     wide as the actions spread, a learned one explains them before the latent can, and training ends there. Only a "gaussian" decoder has
     deviations.
@@ -54,6 +59,7 @@ class Config:
     encoder_hidden: tuple[int, ...] = (64, 64)
     decoder_hidden: tuple[int, ...] = (64, 64)
     latent_dim: int = 2
+    prior: Literal["standard", "learned"] = "standard"
     reconstruction: Reconstruction = "gaussian"
     regulariser: Regulariser = "kl"
     scale: Literal["learned", "fixed"] = "learned"
@@ -73,19 +79,24 @@ class Config:
 
 
 class Hyper(NamedTuple):
-    """Traced scalars; ``scale_floor`` is the least learned deviation of the decoder, in network units."""
+    """Traced scalars; ``scale_floor`` is the least learned deviation of the decoder, in network units, ``blur`` that of "sinkhorn"."""
 
     learning_rate: float = 5e-3
     learning_rate_decay: float = 0.5
     beta: float = 1.0
     scale_floor: float = 1e-3
+    blur: float = 0.1
 
 
 class Weights(NamedTuple):
-    """What is trained: both networks, and ``log_scale [Da]`` (the logarithm of the deviation above its floor)."""
+    """What is trained: the networks, and ``log_scale [Da]`` (the logarithm of the deviation above its floor).
+
+    ``prior`` is () where the prior is standard.
+    """
 
     encoder: PyTree
     decoder: PyTree
+    prior: PyTree
     log_scale: Array
 
 
@@ -99,7 +110,7 @@ class Params(NamedTuple):
 class Info(NamedTuple):
     """Logged: ``loss = reconstruction + beta kl``, its two parts (network units; nats, with constant), the decoder's mean deviation.
 
-    The loss has the MMD in place of the KL where that is the regulariser.
+    The loss has the other regulariser in place of the KL where there is one.
     """
 
     loss: Array
@@ -120,31 +131,14 @@ def gaussian_nll(action: Array, mean: Array, scale: Array) -> Array:
     return jnp.sum(0.5 * ((action - mean) / scale) ** 2 + jnp.log(scale) + 0.5 * math.log(2 * math.pi), axis=-1)
 
 
-def mmd(codes: Array, draws: Array) -> Array:
-    """Squared maximum mean discrepancy of two samples ``[N, Dz]``, unbiased, so that it may be negative (Gretton et al. 2012, eq. 3).
-
-    The kernel is the sum of ``c / (c + d^2)`` of the distance d, for c of 0.5, 1, 2 and 4 times ``2 Dz``, the mean squared distance of two
-    draws of the prior.
-    """
-    chex.assert_equal_shape([codes, draws])
-    num, dim = codes.shape
-
-    def kernel(a, b):
-        squared = jnp.sum((a[:, None] - b[None]) ** 2, axis=-1)
-        return sum(scale * 2 * dim / (scale * 2 * dim + squared) for scale in (0.5, 1.0, 2.0, 4.0))
-
-    def within(a):  # pairs of two different ones; of one with itself the kernel is 4
-        return (jnp.sum(kernel(a, a)) - 4.0 * num) / (num * (num - 1))
-
-    return within(codes) + within(draws) - 2.0 * jnp.mean(kernel(codes, draws))
-
-
 def make(
     config: Config, spec: Spec, horizon: Horizon, optimizer: optax.GradientTransformation = optax.scale_by_adam()
 ) -> Method:
     """Build the method; its density is an integral over z, so ``log_prob`` is None."""
     encoder = networks.MLP(config.encoder_hidden, 2 * config.latent_dim, config.init)
     decoder = networks.MLP(config.decoder_hidden, spec.action_dim, config.init)
+    prior = networks.MLP(config.encoder_hidden, 2 * config.latent_dim, config.init)
+    learned = config.prior == "learned"
 
     def scale_of(weights, scale_floor):
         """Deviations ``[Da]`` of the decoder."""
@@ -154,11 +148,24 @@ def make(
             return jnp.full_like(weights.log_scale, config.initial_scale)
         return scale_floor + jnp.exp(weights.log_scale)
 
+    def prior_of(weights, obs):
+        """Mean and logarithm of the deviation of the learned prior, ``[..., Dz]`` both."""
+        return jnp.split(prior.apply(weights.prior, obs), 2, axis=-1)
+
     def decode(weights, latent, obs):
+        """Of a latent in units of the prior."""
+        if learned:
+            mean, log_scale = prior_of(weights, obs)
+            latent = mean + jnp.exp(log_scale) * latent
         return decoder.apply(weights.decoder, jnp.concatenate([latent, obs], axis=-1))
 
     def encode(weights, obs, action):
-        return jnp.split(encoder.apply(weights.encoder, jnp.concatenate([obs, action], axis=-1)), 2, axis=-1)
+        """Mean and logarithm of the deviation of the posterior, in units of the prior."""
+        mean, log_scale = jnp.split(encoder.apply(weights.encoder, jnp.concatenate([obs, action], axis=-1)), 2, axis=-1)
+        if learned:
+            prior_mean, prior_log_scale = prior_of(weights, obs)
+            mean, log_scale = (mean - prior_mean) * jnp.exp(-prior_log_scale), log_scale - prior_log_scale
+        return mean, log_scale
 
     def reconstruction_loss(action, prediction, scale):
         if config.reconstruction == "l1":
@@ -173,6 +180,7 @@ def make(
         weights = Weights(
             encoder.init(key_encoder, jnp.zeros((1, spec.obs_dim + spec.action_dim))),
             decoder.init(key_decoder, jnp.zeros((1, config.latent_dim + spec.obs_dim))),
+            prior.init(jax.random.fold_in(key_init, 2), jnp.zeros((1, spec.obs_dim))) if learned else (),
             jnp.full((spec.action_dim,), math.log(config.initial_scale), float),
         )
         params = Params(weights, jnp.asarray(Hyper().scale_floor, float))
@@ -192,11 +200,15 @@ def make(
             reconstruction = jnp.mean(reconstruction_loss(batch.action, prediction, scale))
             kl = jnp.mean(standard_normal_kl(mean, log_scale))
             penalty = kl
-            if config.regulariser == "mmd":
+            if config.regulariser != "kl":
                 draws = jax.vmap(
                     lambda key: jax.random.normal(jax.random.fold_in(key, 1), latent.shape[1:], latent.dtype)
                 )(keys)
-                penalty = mmd(*(collectives.all_rows(rows, axis_name) for rows in (latent, draws)))
+                both = [collectives.all_rows(rows, axis_name) for rows in (latent, draws)]
+                if config.regulariser == "mmd":
+                    penalty = discrepancies.mmd(*both)
+                else:
+                    penalty = discrepancies.sinkhorn(*both, hyper.blur)
             return reconstruction + hyper.beta * penalty, (reconstruction, kl, jnp.mean(scale))
 
         (loss, parts), grads = collectives.synced_value_and_grad(loss_fn, axis_name)(state.params.weights)
@@ -224,7 +236,7 @@ def make(
         return draw(key, params, obs, 1, config.act_by)[0]
 
     latents = Latents(
-        lambda params, obs, action: tuple(encode(params.weights, obs, action)),
+        lambda params, obs, action: encode(params.weights, obs, action),
         lambda params, latent, obs: decode(
             params.weights, latent, jnp.broadcast_to(obs, (*latent.shape[:-1], obs.shape[-1]))
         ),

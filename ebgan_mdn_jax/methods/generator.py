@@ -153,10 +153,10 @@ def started(generator: Generator, state: TrainState, key: PRNGKey, actions: Arra
     return jax.lax.cond(state.step == 0, lambda: generator.start(key, weights, rows), lambda: weights)
 
 
-def spread_rows(key: PRNGKey, rows: Array, num: int) -> Array:
+def spread_rows(key: PRNGKey, rows: Array, num: int, distance: Array | None = None) -> Array:
     """K of ``rows [B, D]``, the next one drawn by its squared distance to the nearest so far: k-means++ (Arthur and Vassilvitskii 2007).
 
-    Where all rows are chosen, once more from all.
+    ``distance [B]`` is the squared one to what is there before, if anything is. Where all rows are chosen, once more from all.
     """
 
     def choose_next(i, carry):
@@ -167,8 +167,9 @@ def spread_rows(key: PRNGKey, rows: Array, num: int) -> Array:
         return jnp.where(jnp.any(nearest > 0), nearest, jnp.full_like(nearest, most)), chosen.at[i].set(row)
 
     most = jnp.finfo(rows.dtype).max
-    none = jnp.full(len(rows), most, rows.dtype), jnp.zeros((num, rows.shape[-1]), rows.dtype)
-    return jax.lax.fori_loop(0, num, choose_next, none)[1]
+    distance = jnp.full(len(rows), most, rows.dtype) if distance is None else distance
+    none = jnp.zeros((num, rows.shape[-1]), rows.dtype)
+    return jax.lax.fori_loop(0, num, choose_next, (distance, none))[1]
 
 
 def choose(key: PRNGKey, mixture: mixtures.AnyMixture, num_samples: int, family: mixtures.Family, how: Draw) -> Array:

@@ -35,6 +35,7 @@ _SETTINGS: dict[str, tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]] = {
         (f"method.decoder_hidden={_WIDE}", "hyper.beta=0.1,1", "hyper.learning_rate=0.001,0.005"),
         (("method.latent_dim=2",), ("method.latent_dim=8",)),
     ),
+    "vq": ((f"method.hidden={_WIDE}", _RATES), (("method.num_codes=16",), ("method.num_codes=64",))),
     "flow": ((_RATES,), tuple((f"method.predict={what}",) for what in ("action", "velocity"))),
     "diffusion": ((_RATES,), tuple((f"method.predict={what}",) for what in ("action", "noise"))),
     "energy_score": (
