@@ -64,7 +64,7 @@ def test_gradients_are_those_of_the_equations():
     method, state, codes, offsets = affine(latent_dim=1)
     state = state._replace(extra=jnp.ones((2, 3)))  # all codes in use
     batch = Batch(*(np.random.default_rng(1).normal(size=(5, dim)).astype(np.float32) for dim in (1, 2)))
-    hyper = method.hyper._replace(learning_rate=1.0, learning_rate_decay=1.0, commitment=0.7)
+    hyper = method.hyper._replace(learning_rate=1.0, learning_rate_decay=1.0, commitment=0.7, offset_weight=3.0)
     after, info = jax.jit(method.step)(state, batch, hyper)
     weights, new_weights = jax.tree.map(np.asarray, (state.params.weights, after.params.weights))
     encoder, decoder = (next(iter(w["params"].values())) for w in (weights.encoder, weights.decoder))
@@ -91,7 +91,7 @@ def test_gradients_are_those_of_the_equations():
         np.abs(missing).mean(),
     )
     np.testing.assert_allclose(info[1:5], expected, rtol=1e-4)
-    np.testing.assert_allclose(info.loss, np.dot([1.0, 0.7, 1.0, 100.0], expected), rtol=1e-4)
+    np.testing.assert_allclose(info.loss, np.dot([1.0, 0.7, 1.0, 3.0], expected), rtol=1e-4)
 
 
 def test_focal_loss_and_its_optimum():
