@@ -199,9 +199,11 @@ def metric_names(task, with_density, with_codes):
         act=lambda key, obs: jnp.zeros((obs.shape[0], dim)),
         latents=codes if with_codes else None,
     )
-    heldout = Batch(jnp.zeros((5, task.spec.obs_dim)), jnp.zeros((5, dim)))
-    key, mask = jax.random.key(0), jnp.ones(5, bool)
-    return list(jax.eval_shape(lambda: task.evaluate(key, policy, Data(heldout, heldout, mask), task.evaluation)))
+    num = task.num_demonstrations // task.num_folds if task.drawn else 5  # drawings are judged as a whole
+    heldout = Batch(jnp.zeros((num, task.spec.obs_dim)), jnp.zeros((num, dim)))
+    key, mask = jax.random.key(0), jnp.ones(num, bool)
+    names = list(jax.eval_shape(lambda: task.evaluate(key, policy, Data(heldout, heldout, mask), task.evaluation)))
+    return names + (["score", "success", "length"] if task.simulate else [])
 
 
 def stand_in_arrays(rng, spec):
@@ -216,6 +218,9 @@ def stand_in_arrays(rng, spec):
         "arm_targets": (4, 2),
         "arm_samples": (3, 20, 4, 3, 2),
         "arm_demonstrations": (5, 4, 3, 2),
+        "drawing_rollouts": (30, 3, 26, 2),
+        "drawing_demonstrations": (30, 6, 25, 2),
+        "drawing_heldout": (30, 26, 2),
     }
     return {name: np.sort(rng.uniform(-1, 1, shape), axis=0) for name, shape in shapes.items()}
 
