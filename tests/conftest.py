@@ -1,6 +1,7 @@
 """Settings of all tests: strict shapes, a persistent compilation cache, one CPU device unless a test starts its own processes."""
 
 import gc
+import itertools
 import os
 import pathlib
 
@@ -17,16 +18,17 @@ _cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
 jax.config.update("jax_compilation_cache_dir", str(pathlib.Path(_cache) / "ebgan_mdn_jax" / "xla"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+_tests = itertools.count()  # that this process has run
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def _few_programs():
     """Each compiled program holds three or so memory maps. Linux allows 65,530 to a process (``vm.max_map_count``) and one that asks for
-    more dies of a segmentation fault, so a process that is halfway there lets its programs go.
+    more dies of a segmentation fault, so a process that is halfway there lets its programs go. Asked after every 16th test.
     """
     yield
     maps = pathlib.Path("/proc/self/maps")  # Linux only
-    if maps.exists() and maps.read_bytes().count(b"\n") > 30_000:
+    if next(_tests) % 16 == 0 and maps.exists() and maps.read_bytes().count(b"\n") > 30_000:
         jax.clear_caches()
         gc.collect()
 
