@@ -50,6 +50,17 @@ def command_line() -> list[str]:
     return ["python", "-m", spec.name, *sys.argv[1:]] if spec else ["python", *sys.argv]
 
 
+def published(command: str) -> str:
+    """The command as others can give it: where recordings lie on this machine (``--data_dir``) is not told."""
+    words = shlex.split(command)
+    for index, word in enumerate(words):
+        if word.lstrip("-") == "data_dir" and index + 1 < len(words):
+            words[index + 1] = "FOLDER"
+        elif word.lstrip("-").startswith("data_dir="):
+            words[index] = "--data_dir=FOLDER"
+    return shlex.join(words)
+
+
 def _commit() -> str:
     """The checkout's commit, with "-dirty" if code was not committed; "unknown" outside a checkout."""
     root = pathlib.Path(__file__).resolve().parents[1]

@@ -10,6 +10,7 @@ Documents are README.md, BUILD.md and experiments/README.md; each shows the swee
 """
 
 import csv
+import json
 import pathlib
 import re
 import shutil
@@ -19,7 +20,7 @@ import numpy as np
 
 from ebgan_mdn_jax.evaluation import statistics
 from ebgan_mdn_jax.types import require
-from experiments import figures, flags
+from experiments import figures, flags, provenance
 from experiments.comparisons import lines_of_csv, primary_rows
 from experiments.configs import BASELINES, CONFIGS, FIGURES
 from experiments.summary import CEILING, STATISTICS, Row, folds, load_runs, read_rows, rows_csv
@@ -58,6 +59,8 @@ def publish(name: str, directory: pathlib.Path) -> None:
     specs = FIGURES.get(name, ())
     texts = figures.data_files(specs, load_runs(directory)[0]) if specs else {}
     texts |= {file: (directory / file).read_text() for file in _FILES}
+    launches = [launch | {"command": provenance.published(launch["command"])} for launch in launches]
+    texts["provenance.json"] = json.dumps({"launches": launches}, indent=1) + "\n"
     with tempfile.TemporaryDirectory() as staged:  # nothing is replaced unless all can be drawn
         for file, text in texts.items():
             (pathlib.Path(staged) / file).write_text(text)

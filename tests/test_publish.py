@@ -51,6 +51,19 @@ def test_publishing_copies_the_files_and_renews_the_readme(sweep):
     assert publish.renew(readme) == readme
 
 
+@pytest.mark.parametrize(
+    "given", ["--data_dir=/home/me/data", "--data_dir /home/me/data", "-data_dir '/home/me/my data'"]
+)
+def test_where_recordings_lie_is_not_told(sweep, given):
+    path = sweep / "provenance.json"
+    path.write_text(path.read_text().replace("-m toy", f"-m toy {given} --seeds=2"))
+    publish.publish("toy", sweep)
+    told = (publish.RESULTS / "toy" / "provenance.json").read_text(), publish.README.read_text()
+    assert not any("/home/me" in text or "my data" in text for text in told)
+    assert all("FOLDER --seeds=2" in text for text in told)
+    assert "/home/me" in path.read_text()  # the run itself keeps it
+
+
 def test_a_block_may_stand_in_the_results_page_whose_links_are_its_own(sweep):
     page = publish.README.parent / "experiments" / "README.md"
     page.parent.mkdir()
