@@ -236,7 +236,7 @@ def _diffusion(task: str) -> tuple[str, ...]:
 
 
 def _vq(task: str) -> tuple[str, ...]:
-    """VQ-BeT's two levels of 16 codes and focal loss (arXiv 2403.03181), with a latent as small as the others'."""
+    """VQ-BeT's two levels of 16 codes, focal loss and heavy offsets (arXiv 2403.03181), with a latent as small as the others'."""
     codes = ("method.num_codes=16", "method.num_levels=2", "method.latent_dim=2")
     published = (*codes, "hyper.focal_gamma=2", "hyper.offset_weight=100")
     return (_steps(task, _epochs(task)), _decay_every(task), *published)

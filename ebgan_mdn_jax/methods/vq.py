@@ -22,8 +22,8 @@ and g being the identity: BeT's bins, found by k-means as training goes.
 
 Both papers have two stages, codes first and then a transformer that predicts them, for a window of observations. Here an MLP sees one
 observation and learns with the codes at once. Their focal loss has a gamma of 2; at its optimum p is flatter than the actions'
-frequencies, so that here it is 0, the cross-entropy. BeT's error of offsets is squared, VQ-BeT's absolute, weighed by 100 as its code
-advises for actions of about unit size; here by 1, so that what classifier and offsets share of the network serves both.
+frequencies, so that here it is 0, the cross-entropy. BeT's error of offsets is squared, VQ-BeT's absolute, and weighs far more than
+the rest; here its weight is 1, so that what classifier and offsets share of the network serves both.
 """
 
 import dataclasses

@@ -7,8 +7,8 @@ r"""Where will a pedestrian be in the next 4.8 s, given the last 3.2? Real recor
 
 means over all windows of a scene, as Trajectron++ and others have them. (Social GAN takes the best of N draws for all pedestrians of a
 window together, which gives larger errors.) A draw is free of collisions if at no step it is nearer than 0.1 m to where any other
-pedestrian of that moment truly was; of the true ways 99.8 % are at Univ, and all elsewhere. Many pedestrians hardly move (15 % of Hotel's
-windows are still to the last digit), so that a likelihood also measures the scale floor: compare it at the same floor.
+pedestrian of that moment truly was, as nearly all true ways are. Many pedestrians stand still to the last digit, so that a likelihood also
+measures the scale floor: compare it at the same floor.
 
 The baseline goes on with the last observed step, turned by an angle that each draw takes from ``N(0, (25 degrees)^2)``: Schoeller et al.
 2020, "What the constant velocity model can teach us about pedestrian motion prediction", arXiv 1903.07933.

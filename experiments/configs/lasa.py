@@ -7,7 +7,7 @@ Settings: chunks of 8 positions, all executed; minibatches of 256, 8,000 steps a
           ("learned"). EBGAN-MDN's energy sees 16 negatives and 4 draws, once a step; "plain" does without it at inference. Nearest
           neighbour: one of all 18,000 demonstrations.
           Settings of regression and mixtures, and the length of chunks, were chosen on the first held-out drawings (seed 0).
-Expected: no published number. The mean of the other six drawings of a shape is 4.7 mm off at equal times (2.9 without the mixed shapes).
+Expected: no published number.
 Run time: to be measured.
 """
 

@@ -3,7 +3,7 @@
 Command:  python -m experiments.sweep --config=pedestrians_validation --data_dir=<folder with eth_ucy/>   (without it files are downloaded)
 Seeds:    2 (0 and 1)
 Settings: those of `pedestrians`; of the MDN also half as many components, and covariances with 4 factors; draws, and means of components.
-Expected: no published number. Constant velocity: minADE 0.35 m, minFDE 0.74 m.
+Expected: no published number.
 Run time: to be measured.
 """
 
