@@ -7,7 +7,7 @@ Settings: spokes in chunks of 16 positions; networks of 2 x 128, 1,000 steps. Mi
           cGAN's discriminator and the EBGAN's energy have 2 updates a step. Nearest neighbours are all rows, hardly blurred, as there is
           one observation: it draws demonstrations.
 Expected: no published number. A head of whole chunks keeps at least 95 % of the modes, and at most 1 % more than the demonstrator strays.
-Run time: about 12 minutes of one CPU core.
+Run time: about 10 minutes on 2 CPU cores, two workers sharing the sweep.
 """
 
 from experiments.configs.base import ArraysFigure, RunSpec, TaskFigure, run_spec
