@@ -42,14 +42,13 @@ UR10 = Arm(d=(0.1273, 0.0, 0.0, 0.163941, 0.1157, 0.0922), a=(0.0, -0.612, -0.57
 
 def forward(arm: Arm, joints: Array) -> Pose:
     """The tool's pose at ``joints [..., 6]``."""
-    x, y, z = (jnp.broadcast_to(axis, (*joints.shape[:-1], 3)) for axis in jnp.eye(3, dtype=joints.dtype))
-    position = jnp.zeros_like(x)
-    for i in range(6):
-        c, s = jnp.cos(joints[..., i, None]), jnp.sin(joints[..., i, None])
-        x, y = c * x + s * y, c * y - s * x
-        position = position + arm.d[i] * z + arm.a[i] * x
-        y, z = _COS_TWIST[i] * y + _SIN_TWIST[i] * z, _COS_TWIST[i] * z - _SIN_TWIST[i] * y
-    return Pose(position, jnp.stack([x, y, z], axis=-1))
+    origins, axes = _frames(arm, joints)
+    return Pose(origins[-1], jnp.stack(axes, axis=-1))
+
+
+def links(arm: Arm, joints: Array) -> Array:
+    """Positions ``[..., 7, 3]`` of the base and of the origins of the six frames, the tool the last one, at ``joints [..., 6]``."""
+    return jnp.stack(_frames(arm, joints)[0], axis=-2)
 
 
 def inverse(arm: Arm, pose: Pose) -> tuple[Array, Array]:
@@ -100,6 +99,18 @@ def wrap(angle: Array) -> Array:
     """The same angles in (-pi, pi]."""
     angle = jnp.arctan2(jnp.sin(angle), jnp.cos(angle))
     return jnp.where(angle <= -jnp.pi, -angle, angle)
+
+
+def _frames(arm: Arm, joints: Array) -> tuple[list[Array], tuple[Array, Array, Array]]:
+    """Origins of base and frames, and the last one's axes, all ``[..., 3]``."""
+    x, y, z = (jnp.broadcast_to(axis, (*joints.shape[:-1], 3)) for axis in jnp.eye(3, dtype=joints.dtype))
+    origins = [jnp.zeros_like(x)]
+    for i in range(6):
+        c, s = jnp.cos(joints[..., i, None]), jnp.sin(joints[..., i, None])
+        x, y = c * x + s * y, c * y - s * x
+        origins.append(origins[-1] + arm.d[i] * z + arm.a[i] * x)
+        y, z = _COS_TWIST[i] * y + _SIN_TWIST[i] * z, _COS_TWIST[i] * z - _SIN_TWIST[i] * y
+    return origins, (x, y, z)
 
 
 def _root(square: Array, exists: Array) -> Array:
