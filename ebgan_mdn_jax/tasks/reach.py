@@ -63,10 +63,11 @@ def evaluate(
 ) -> dict[str, Array]:
     """Metrics of ``num_inputs`` episodes, or of all there are, with the starts and targets of held-out demonstrations.
 
-    ``success``: % in which the tip is within tolerance of the target at the end and nothing was touched; ``reach`` and ``collision``, % of
-    each; ``tip_error``: mean distance at the end, in the arm's unit of length; ``limits``: % of set-points beyond a joint's limits. Of
-    the successful ones, NaN if there are none: ``path_ratio``, mean length of their way over that of the shortest the planner finds, both
-    in joint space, and ``clearance``, mean of their least distance to an obstacle. ``heldout_nll`` in nats per row.
+    ``success``: % in which the tip is within tolerance of the target at the end and nothing was touched, ``collision``: % in which
+    something was; ``tip_error``: mean distance at the end, in the arm's unit of length; ``limits``: % of set-points beyond a joint's
+    limits. Of the successful ones, NaN if there are none: ``path_ratio``, mean length of their way over that of the shortest that the
+    planner finds at the start, both in joint space, and ``clearance``, mean of their least distance to an obstacle. ``heldout_nll`` in
+    nats per row.
     """
     first = data.heldout.obs[::ROWS][: config.num_inputs]
     joints, target = first[:, : scene.num_joints], first[:, scene.num_joints :][:, : len(scene.box[0])]
@@ -77,7 +78,6 @@ def evaluate(
     succeeded = lambda values: jnp.sum(jnp.where(success, values, 0.0)) / jnp.sum(success)  # noqa: E731
     return {
         "success": 100.0 * jnp.mean(success),
-        "reach": 100.0 * jnp.mean(error <= scene.tolerance),
         "collision": 100.0 * jnp.mean(final.collided),
         "limits": 100.0 * beyond,
         "tip_error": jnp.mean(error),
