@@ -18,8 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ebgan_mdn_jax.data import episodes, formats
+from ebgan_mdn_jax.data.windows import Episode
 from ebgan_mdn_jax.evaluation import modality
-from ebgan_mdn_jax.types import Batch, require
+from ebgan_mdn_jax.types import require
 from experiments import flags
 from experiments.tables import markdown_table
 
@@ -28,7 +29,7 @@ USED = (flags.DATA, flags.CHUNK, flags.ACTIONS)
 NUM_QUERIES, NUM_NEIGHBOURS = 500, 16
 
 
-def audit(recorded: Sequence[Batch], chunk: int, actions: Actions) -> list[Mapping[str, str]]:
+def audit(recorded: Sequence[Episode], chunk: int, actions: Actions) -> list[Mapping[str, str]]:
     """Rows for all queries and for the densest third.
 
     Raises:
@@ -54,7 +55,7 @@ def audit(recorded: Sequence[Batch], chunk: int, actions: Actions) -> list[Mappi
     return [_row("all", found, chance), _row("densest", found[densest], chance[densest])]
 
 
-def _leads_to(episode: Batch, chunk: int, actions: Actions) -> np.ndarray:
+def _leads_to(episode: Episode, chunk: int, actions: Actions) -> np.ndarray:
     """Where each whole chunk leads, ``[T - H + 1, Da]``."""
     ahead = episodes.windows(episode, 1, chunk).action[: len(episode.obs) - chunk + 1]
     ahead = ahead.reshape(len(ahead), chunk, -1)

@@ -73,7 +73,8 @@ class DataConfig:
 class EpisodesConfig:
     """Your own demonstrations: the file, its checksum, and how its episodes become rows; see `ebgan_mdn_jax.data.episodes`.
 
-    ``history`` observations are seen at once, ``chunk`` actions are given at once, ``heldout_share`` of the episodes are kept to judge by.
+    ``history`` observations are seen at once, ``chunk`` actions are given at once, ``heldout_share`` of the episodes are kept to judge by;
+    ``top_return_share`` of them are taken at all, those with the highest sum of rewards.
     """
 
     path: str
@@ -81,6 +82,7 @@ class EpisodesConfig:
     history: int = 1
     chunk: int = 1
     heldout_share: float = 0.1
+    top_return_share: float = 1.0
     obs_noise: float = 0.0
     action_noise: float = 0.0
 

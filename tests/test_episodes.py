@@ -151,6 +151,47 @@ def test_wrong_settings_are_refused():
         assert f"data.heldout_share={share}" in refused(data.from_episodes, made(), heldout_share=share)
 
 
+def rewarded(returns, lengths=LENGTHS):
+    """`made` with rewards that sum to ``returns``, all earned by the last step."""
+    return [
+        (*episode, np.append(np.zeros(len(episode.obs) - 1), total))
+        for episode, total in zip(made(lengths), returns, strict=True)
+    ]
+
+
+def test_the_episodes_of_highest_return_are_taken_in_their_order():
+    episodes = rewarded([1.0, 5.0, -2.0, 5.0, 3.0], (5, 2, 7, 4, 3))
+    dataset = data.from_episodes(episodes, heldout_share=0.5, top_return_share=0.5)  # 2.5 of 5 episodes: 3
+    taken = np.unique(np.concatenate([dataset.train.obs[0, :, 0], dataset.heldout.obs[0, :, 0]]) // 100)
+    np.testing.assert_array_equal(taken, [1, 3, 4])
+    assert dataset.spec.obs_high[0] < 500  # boxes are theirs, too
+    everything = data.from_episodes(episodes, heldout_share=0.5)
+    assert everything.num_rows + everything.heldout.obs.shape[1] == 21
+    tied = data.best_by_return([data.Episode(*e) for e in rewarded([1.0, 1.0, 1.0], (1, 2, 3))], 0.4)
+    assert [len(e.obs) for e in tied] == [1, 2]
+
+
+def test_returns_that_are_not_there_or_wrong_are_refused():
+    with_rewards = rewarded([1.0, 2.0, 3.0, 4.0])
+    mixed = [*with_rewards[:2], *made()[2:]]
+    assert "episode 2 has no rewards" in refused(data.from_episodes, mixed, top_return_share=0.5)
+    assert "data.top_return_share=0.0" in refused(data.from_episodes, with_rewards, top_return_share=0.0)
+    one = [(*made()[0], np.zeros(4)), *with_rewards[1:]]
+    assert "has 5 actions and 4 rewards" in refused(data.from_episodes, one)
+    one = [(*made()[0], np.full(5, np.nan)), *with_rewards[1:]]
+    assert "reward of episode 0" in refused(data.from_episodes, one)
+    assert "expected at least 2" in refused(data.from_episodes, with_rewards, top_return_share=0.25)
+
+
+def test_rewards_of_a_file_come_back(tmp_path):
+    path = saved(tmp_path / "own.npz", reward=np.arange(17.0))
+    returns = [episode.reward.sum() for episode in npz.read(path)]
+    assert returns == [10, 5, 63, 58]
+    assert "reward has shape (16,), expected one number per step" in refused(
+        npz.read, saved(tmp_path / "short.npz", reward=np.arange(16.0))
+    )
+
+
 def test_a_file_comes_back_as_its_episodes(tmp_path):
     path = saved(tmp_path / "own.npz")
     for ours, expected in zip(npz.read(path), made(), strict=True):

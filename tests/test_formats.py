@@ -42,6 +42,23 @@ def test_hdf5_of_h5py_comes_back(tmp_path):
         robomimic.read(tmp_path / "demos.hdf5", ("c",))
 
 
+def test_rewards_of_hdf5_come_back_and_must_fit(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    damage.write_hdf5(tmp_path / "demos.hdf5")
+    assert all(episode.reward is None for episode in robomimic.read(tmp_path / "demos.hdf5"))
+    with h5py.File(tmp_path / "demos.hdf5", "a") as file:
+        for group in file["data"].values():
+            group["rewards"] = np.arange(len(group["actions"]), dtype=np.float32)
+    for episode in robomimic.read(tmp_path / "demos.hdf5"):
+        np.testing.assert_array_equal(episode.reward, np.arange(len(episode.obs)))
+    with h5py.File(tmp_path / "demos.hdf5", "a") as file:
+        group = next(iter(file["data"].values()))
+        del group["rewards"]
+        group["rewards"] = np.zeros(1)
+    with pytest.raises(InputError, match=r"rewards have shape \(1,\), expected one per action"):
+        robomimic.read(tmp_path / "demos.hdf5")
+
+
 def test_zarr_of_zarr_comes_back(tmp_path):
     damage.write_zarr(tmp_path / "replay.zarr")
     for name, values in replay_zarr.arrays(tmp_path / "replay.zarr").items():
@@ -51,10 +68,10 @@ def test_zarr_of_zarr_comes_back(tmp_path):
 def test_tfrecord_of_another_writer_comes_back(tmp_path):
     damage.write_tfrecord(tmp_path / "demos.tfrecord")
     assert_episodes(tfrecord.read(tmp_path / "demos.tfrecord"))
-    assert [episode.reward.sum() for episode in tfrecord.episodes(tmp_path)] == [10, 21]
+    assert [episode.reward.sum() for episode in tfrecord.read(tmp_path)] == [10, 21]
 
 
-def rlds_dataset(folder, observation, action, steps):
+def rlds_dataset(folder, observation, action, steps, **others):
     """A data set of two episodes written by TFDS; ``steps(episode)`` are its steps."""
 
     class Mine(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -62,7 +79,8 @@ def rlds_dataset(folder, observation, action, steps):
         url_infos = {}
 
         def _info(self):
-            step = {"observation": observation, "action": action, "is_last": tfds.features.Scalar(np.bool_)}
+            last = tfds.features.Scalar(np.bool_)
+            step = {"observation": observation, "action": action, "is_last": last, **others}
             features = tfds.features.FeaturesDict({"steps": tfds.features.Dataset(step)})
             return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
 
@@ -103,6 +121,7 @@ def test_rlds_of_tfds_comes_back(tmp_path):
             seen, done = step["observation"], step["action"]
             others = {"camera": np.zeros((2, 2, 3), np.uint8), "said": "go"}
             yield step | {
+                "reward": seen[0],
                 "action": {"b": done[1], "a": done[0]},
                 "observation": {"z": seen[1:], "joint": seen[0], **others},
             }
@@ -114,8 +133,10 @@ def test_rlds_of_tfds_comes_back(tmp_path):
         "said": text,
         "camera": tensor(shape=(2, 2, 3), dtype=np.uint8),
     }
-    path = rlds_dataset(tmp_path / "named", observation, {"a": scalar, "b": scalar}, named)
+    path = rlds_dataset(tmp_path / "named", observation, {"a": scalar, "b": scalar}, named, reward=scalar)
     assert_episodes(formats.read(path))
+    for episode in formats.read(path):
+        np.testing.assert_array_equal(episode.reward, episode.obs[:, 0])
     features = (path / "features.json").read_text()
     (path / "features.json").write_text(
         features.replace("tensorflow_datasets.core.features.text_feature.Text", "evil.Text")
@@ -161,7 +182,7 @@ def test_push_t_has_its_206_episodes():
 def test_d4rl_samples_have_their_records_and_episodes(name, num_records, num_episodes, sizes):
     folder = recording(f"d4rl/{name}")
     assert sum(1 for file in folder.glob("*.tfrecord") for _ in tfrecord.records(file)) == num_records
-    found = tfrecord.episodes(folder)
+    found = tfrecord.read(folder)
     assert len(found) == num_episodes and sum(len(e.obs) for e in found) == num_records - num_episodes
     assert (found[0].obs.shape[1], found[0].action.shape[1]) == sizes
     assert all(np.isfinite(e.reward).all() and len(e.reward) == len(e.obs) for e in found)

@@ -120,7 +120,7 @@ def judge(act, num_dimensions, num=100, num_demonstrated=1):
 
 
 def test_rows_are_episodes_of_the_oracle():
-    batch = jax.tree.map(np.asarray, task.episodes(jax.random.key(0), 20, 2))
+    batch = jax.tree.map(np.asarray, task.episodes(jax.random.key(0), 20, 2)[0])
     assert batch.obs.shape == (20, 51, 16) and batch.action.shape == (20, 51, 2)
     before, now = batch.obs[..., :8], batch.obs[..., 8:]
     np.testing.assert_array_equal(before[:, 1:], now[:, :-1])
@@ -129,8 +129,39 @@ def test_rows_are_episodes_of_the_oracle():
     visited = np.maximum.accumulate(np.linalg.norm(now[..., :2] - first, axis=-1) < 0.01, axis=1)
     np.testing.assert_array_equal(batch.action, np.where(visited[..., None], second, first))
     rows = task.demonstrations(jax.random.key(0), 60, 2)
-    np.testing.assert_array_equal(rows.obs[:51], task.episodes(jax.random.key(0), 2, 2).obs[0])
+    np.testing.assert_array_equal(rows.obs[:51], task.episodes(jax.random.key(0), 2, 2)[0].obs[0])
     assert len(rows.obs) == 60
+
+
+def test_careless_demonstrators_slip_as_often_as_they_are_careless_and_earn_less():
+    batch, reward = jax.tree.map(
+        np.asarray, jax.jit(task.episodes, static_argnums=(1, 2, 3))(jax.random.key(0), 400, 2, 0.8)
+    )
+    now = batch.obs[..., 8:]
+    position, first, second = now[..., :2], now[..., 2:4], now[..., 4:6]
+    visited = np.maximum.accumulate(np.linalg.norm(position - first, axis=-1) < 0.01, axis=1)[..., None]
+    slips = np.any(batch.action != np.where(visited, second, first), axis=-1).mean(axis=1)
+    # Uniform from 0 to 0.8, in 400 episodes of 51 steps: 6 standard errors.
+    assert abs(slips.mean() - 0.4) < 6 * 0.8 / np.sqrt(12 * 400) and slips.min() < 0.1 and slips.max() > 0.6
+    left = np.where(
+        visited[..., 0],
+        np.linalg.norm(position - second, axis=-1),
+        np.linalg.norm(position - first, axis=-1) + np.linalg.norm(first - second, axis=-1),
+    )
+    np.testing.assert_allclose(reward, -left / left[:, :1], rtol=1e-4, atol=1e-5)
+    assert np.corrcoef(slips, reward.sum(axis=1))[0, 1] < -0.4
+
+
+def test_the_best_half_is_that_of_the_same_episodes():
+    """Every one of its returns is above the others', and the rows are episodes as they were."""
+    mixed, reward = task.episodes(jax.random.key(0), 20, 2, task.MOST_CARELESS)
+    best = task.demonstrations(jax.random.key(0), 10 * task.ROWS, 2, "mixed_best").obs.reshape(10, task.ROWS, -1)
+    everything = task.demonstrations(jax.random.key(0), 20 * task.ROWS, 2, "mixed").obs.reshape(20, task.ROWS, -1)
+    np.testing.assert_array_equal(everything, mixed.obs)
+    total = np.asarray(reward).sum(axis=1)
+    taken = [i for i in range(20) if any(np.array_equal(mixed.obs[i], episode) for episode in best)]
+    assert len(taken) == 10 and total[taken].min() > np.delete(total, taken).max()
+    np.testing.assert_array_equal(best, np.asarray(mixed.obs)[taken])
 
 
 def test_metrics_of_known_policies():
@@ -147,7 +178,7 @@ def test_metrics_of_known_policies():
 @pytest.mark.parametrize("num_demonstrated", [1, 12])
 def test_demonstrated_episodes_are_judged_from_where_they_began(num_demonstrated):
     """By a policy that goes to the first goal, then to the second, in the first episode alone; elsewhere it stays at the first."""
-    episode = jax.tree.map(lambda rows: rows[0], task.episodes(jax.random.key(0), num_demonstrated, 2))
+    episode = jax.tree.map(lambda rows: rows[0], task.episodes(jax.random.key(0), num_demonstrated, 2)[0])
 
     def act(key, obs):
         nearest = jnp.argmin(jnp.sum((obs[:, None] - episode.obs[None]) ** 2, axis=-1), axis=1)

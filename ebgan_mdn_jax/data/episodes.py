@@ -10,13 +10,14 @@ arXiv 2303.04137), so that every step gives a row and no row spans two episodes.
 `data.formats` reads them from files.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from ebgan_mdn_jax import normalization
 from ebgan_mdn_jax.data.load import Dataset
-from ebgan_mdn_jax.data.windows import windows
+from ebgan_mdn_jax.data.windows import Episode, windows
 from ebgan_mdn_jax.types import Batch, InputError, Spec, require
 
 # A dimension that varies by less than this, relative to its values, or at all, is constant: that is rounding.
@@ -28,6 +29,7 @@ def from_episodes(
     history: int = 1,
     chunk: int = 1,
     heldout_share: float = 0.1,
+    top_return_share: float = 1.0,
     name: str = "episodes",
 ) -> Dataset:
     """Rows to train on and rows of other episodes to judge by, one fold.
@@ -36,27 +38,30 @@ def from_episodes(
     the normalization maps them to ``[-1, 1]``, and only shifts a constant dimension.
 
     Args:
-      episodes: pairs of observations ``[T, Do]`` and actions ``[T, Da]`` in your units; T may differ.
+      episodes: observations ``[T, Do]`` and actions ``[T, Da]`` in your units and, where known, rewards ``[T]``; T may differ.
       history: observations that the policy sees, h.
       chunk: actions that it gives at once, H.
       heldout_share: of the episodes, evenly spaced; at least one is held out and one is not.
+      top_return_share: the share of all episodes, those of highest return, that are taken at all, held-out ones included.
       name: how messages call the episodes.
 
     Raises:
-      InputError: if shapes do not fit together, an episode is empty, a number is not finite, or there are fewer than 2 episodes.
+      InputError: if shapes do not fit together, an episode is empty, a number is not finite, there are fewer than 2 episodes, or returns
+        are asked for and an episode has none.
     """
     for what, value in (("history", history), ("chunk", chunk)):
         require(value >= 1, f"data.{what}={value}: needs at least 1 step")
     require(0 < heldout_share < 1, f"data.heldout_share={heldout_share}: needs a number between 0 and 1")
-    checked = [_check_episode(i, *pair, name) for i, pair in enumerate(episodes)]
+    require(0 < top_return_share <= 1, f"data.top_return_share={top_return_share}: needs a number above 0, at most 1")
+    checked = [_check_episode(i, Episode(*episode), name) for i, episode in enumerate(episodes)]
+    if top_return_share < 1:
+        checked = best_by_return(checked, top_return_share, name)
     total = len(checked)
     require(total >= 2, f"{name}: has {total} episode(s), expected at least 2: one to train on and one to judge by")
     for i, episode in enumerate(checked):
-        for part, values, first in zip(Batch._fields, episode, checked[0], strict=True):
-            require(
-                values.shape[1] == first.shape[1],
-                f"{name}: episode {i} has {values.shape[1]} {part} dimensions, episode 0 has {first.shape[1]}",
-            )
+        for part in Batch._fields:
+            found, first = (getattr(e, part).shape[1] for e in (episode, checked[0]))
+            require(found == first, f"{name}: episode {i} has {found} {part} dimensions, episode 0 has {first}")
     count = min(max(1, round(heldout_share * total)), total - 1)
     held = set(((np.arange(count) + 0.5) * total / count).astype(int).tolist())
     train, heldout = ([e for i, e in enumerate(checked) if (i in held) == out] for out in (False, True))
@@ -66,10 +71,31 @@ def from_episodes(
     return Dataset(train, heldout, np.ones(heldout.obs.shape[:2], bool), normalization.unit_box(spec), spec)
 
 
-def _check_episode(index: int, obs: np.ndarray, action: np.ndarray, name: str) -> Batch:
+def best_by_return(episodes: Sequence[Episode], share: float, name: str = "episodes") -> list[Episode]:
+    """The ``share`` of ``episodes`` with the highest sum of rewards, rounded up, in the order they came; of equals, the earlier.
+
+    As IBC trains on D4RL (Florence et al. 2021, arXiv 2109.00137): on the half with the highest returns.
+
+    Raises:
+      InputError: if an episode has no rewards.
+    """
+    unknown = next((i for i, episode in enumerate(episodes) if episode.reward is None), None)
+    require(
+        unknown is None,
+        f"{name}: episode {unknown} has no rewards, which data.top_return_share={share} needs; record them, or set it to 1",
+    )
+    returns = np.asarray([np.sum(episode.reward, dtype=np.float64) for episode in episodes])
+    best = np.argsort(-returns, kind="stable")[: math.ceil(share * len(episodes))]
+    return [episodes[i] for i in sorted(best)]
+
+
+def _check_episode(index: int, episode: Episode, name: str) -> Episode:
     """The episode in float32."""
-    episode = []
-    for part, values in (("obs", obs), ("action", action)):
+    checked = []
+    parts = [("obs", episode.obs), ("action", episode.action)]
+    if episode.reward is not None:
+        parts.append(("reward", np.asarray(episode.reward)[..., None]))
+    for part, values in parts:
         values = np.asarray(values)
         where = f"{name}: {part} of episode {index}"
         require(values.dtype.kind in "fiub", f"{where} is of {values.dtype}, expected real numbers")
@@ -85,20 +111,21 @@ def _check_episode(index: int, obs: np.ndarray, action: np.ndarray, name: str) -
             raise InputError(
                 f"{where}, step {step}, dimension {column} is {found}, expected finite numbers; mend the episode"
             )
-        episode.append(values)
-    lengths = tuple(map(len, episode))
+        checked.append(values)
+    lengths = tuple(map(len, checked))
     require(lengths[0] == lengths[1], f"{name}: episode {index} has {lengths[0]} observations and {lengths[1]} actions")
-    return Batch(*episode)
+    require(lengths[0] == lengths[-1], f"{name}: episode {index} has {lengths[0]} actions and {lengths[-1]} rewards")
+    return Episode(checked[0], checked[1], checked[2][:, 0] if len(checked) == 3 else None)
 
 
-def _spec(episodes: Sequence[Batch], history: int, chunk: int) -> Spec:
+def _spec(episodes: Sequence[Episode], history: int, chunk: int) -> Spec:
     def box(values, repeats):
         low, high = values.min(axis=0).astype(float), values.max(axis=0).astype(float)
         least = np.maximum(_LEAST_EXTENT * np.maximum(abs(low), abs(high)), _LEAST_ABSOLUTE)
         low, high = (np.where(high - low > least, side, (low + high) / 2) for side in (low, high))
         return tuple(low.tolist()) * repeats, tuple(high.tolist()) * repeats
 
-    steps = _concatenate(episodes)
+    steps = _concatenate([Batch(episode.obs, episode.action) for episode in episodes])
     return Spec(*box(steps.obs, history), *box(steps.action, chunk))
 
 

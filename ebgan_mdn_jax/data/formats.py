@@ -6,9 +6,10 @@ import pathlib
 from collections.abc import Callable, Sequence
 
 from ebgan_mdn_jax.data import npz, replay_zarr, rlds, robomimic, tfrecord
-from ebgan_mdn_jax.types import Batch, InputError, require
+from ebgan_mdn_jax.data.windows import Episode
+from ebgan_mdn_jax.types import InputError, require
 
-READERS: dict[str, Callable[[pathlib.Path], list[Batch]]] = {
+READERS: dict[str, Callable[[pathlib.Path], list[Episode]]] = {
     npz.SUFFIX: npz.read,
     replay_zarr.SUFFIX: replay_zarr.read,
     **dict.fromkeys(robomimic.SUFFIXES, robomimic.read),
@@ -25,7 +26,7 @@ def has_reader(path: str | os.PathLike) -> bool:
     return _reader(pathlib.Path(path)) is not None
 
 
-def read(path: str | os.PathLike, sha256: str | None = None) -> list[Batch]:
+def read(path: str | os.PathLike, sha256: str | None = None) -> list[Episode]:
     """The episodes at ``path``.
 
     Raises:
@@ -60,7 +61,7 @@ def checksum(path: str | os.PathLike) -> str:
         raise InputError(f"{path}: cannot be read ({error.strerror}); give the path of your demonstrations") from error
 
 
-def _reader(path: pathlib.Path) -> Callable[[pathlib.Path], list[Batch]] | None:
+def _reader(path: pathlib.Path) -> Callable[[pathlib.Path], list[Episode]] | None:
     return rlds.read if rlds.VERSION.fullmatch(path.name) else READERS.get(path.suffix)
 
 

@@ -1,7 +1,8 @@
-"""Episodes in this library's own layout, an ``.npz`` of three arrays.
+"""Episodes in this library's own layout, an ``.npz`` of three arrays or four.
 
 ``obs [steps, Do]`` and ``action [steps, Da]``, all episodes one after another, and ``episode_ends [episodes]``: the number of steps up to
-the end of each, as in Diffusion Policy's replay buffers. It is read without pickle, and its checksums are verified.
+the end of each, as in Diffusion Policy's replay buffers; where known, ``reward [steps]``. It is read without pickle, and its checksums are
+verified.
 """
 
 import io
@@ -10,13 +11,15 @@ import zipfile
 
 import numpy as np
 
-from ebgan_mdn_jax.types import Batch, InputError, require
+from ebgan_mdn_jax.data.windows import Episode
+from ebgan_mdn_jax.types import InputError, require
 
 SUFFIX = ".npz"
+_NEEDED = ("obs", "action", "episode_ends")
 _LAYOUT = "expected obs [steps, Do], action [steps, Da] and episode_ends [episodes]"
 
 
-def read(path: pathlib.Path) -> list[Batch]:
+def read(path: pathlib.Path) -> list[Episode]:
     """The episodes of a file.
 
     Raises:
@@ -29,10 +32,12 @@ def read(path: pathlib.Path) -> list[Batch]:
             f"{path}: cannot be read ({error.strerror}); give the {SUFFIX} of your demonstrations"
         ) from error
     arrays = _arrays(content, path)
-    return split(*(arrays[name] for name in ("obs", "action", "episode_ends")), str(path))
+    return split(*(arrays[name] for name in _NEEDED), str(path), arrays.get("reward"))
 
 
-def split(obs: np.ndarray, action: np.ndarray, ends: np.ndarray, path: str) -> list[Batch]:
+def split(
+    obs: np.ndarray, action: np.ndarray, ends: np.ndarray, path: str, reward: np.ndarray | None = None
+) -> list[Episode]:
     """Episodes of arrays ``[steps, ...]`` that hold one after another, up to ``ends [episodes]``; ``path`` is for messages.
 
     Raises:
@@ -49,6 +54,10 @@ def split(obs: np.ndarray, action: np.ndarray, ends: np.ndarray, path: str) -> l
         f"{path}: obs has {len(obs)} steps, action {len(action)}; expected one action per observation",
     )
     require(
+        reward is None or reward.shape == obs.shape[:1],
+        f"{path}: reward has shape {np.shape(reward)}, expected one number per step, [{len(obs)}]",
+    )
+    require(
         len(ends) > 0 and ends[-1] == len(obs),
         f"{path}: episode_ends end at {ends[-1] if len(ends) else 'nothing'}, expected the number of steps, {len(obs)}",
     )
@@ -59,21 +68,22 @@ def split(obs: np.ndarray, action: np.ndarray, ends: np.ndarray, path: str) -> l
         raise InputError(
             f"{path}: episode {i} is empty or goes back (from step {starts[i]} to {ends[i]}); episode_ends must rise, from above 0"
         )
-    return [Batch(obs[a:b], action[a:b]) for a, b in zip(starts, ends.astype(np.int64), strict=True)]
+    steps = [slice(a, b) for a, b in zip(starts, ends.astype(np.int64), strict=True)]
+    return [Episode(obs[at], action[at], None if reward is None else reward[at]) for at in steps]
 
 
 def _arrays(content: bytes, path: pathlib.Path) -> dict[str, np.ndarray]:
-    """The three arrays; each member is read whole, since only then is its checksum compared."""
+    """The arrays by name; each member is read whole, since only then is its checksum compared."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = {name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()}
-        arrays = {name: _array(members[name]) for name in ("obs", "action", "episode_ends") if name in members}
+        arrays = {name: _array(members[name]) for name in (*_NEEDED, "reward") if name in members}
     except Exception as error:  # a damaged archive raises many kinds
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise InputError(
             f"{path}: is not an {SUFFIX} or is damaged ({reason}); save it again by numpy.savez"
         ) from error
-    missing = [name for name in ("obs", "action", "episode_ends") if name not in arrays]
+    missing = [name for name in _NEEDED if name not in arrays]
     require(
         not missing,
         f"{path}: has no {' and no '.join(missing)}; {_LAYOUT} (found: {', '.join(sorted(members)) or 'nothing'})",

@@ -18,7 +18,7 @@ import zlib
 import numpy as np
 
 from ebgan_mdn_jax.data import formats
-from ebgan_mdn_jax.data.windows import windows
+from ebgan_mdn_jax.data.windows import Episode, windows
 from ebgan_mdn_jax.types import Batch, InputError, Spec, require
 
 URL = "https://diffusion-policy.cs.columbia.edu/data/training/pusht.zip"
@@ -33,7 +33,7 @@ _ARRAYS = ("data/state/", "data/action/", "meta/episode_ends/")
 _OBS_DIM, _ACTION_DIM = 5, 2
 
 
-def read(path: pathlib.Path) -> list[Batch]:
+def read(path: pathlib.Path) -> list[Episode]:
     """Episodes of ``obs [T, 5]`` and ``action [T, 2]`` in a folder, verified against the published recording.
 
     Raises:
@@ -49,16 +49,16 @@ def read(path: pathlib.Path) -> list[Batch]:
     return found
 
 
-def checksum(found: list[Batch]) -> str:
+def checksum(found: list[Episode]) -> str:
     """SHA-256 of the values."""
     digest = hashlib.sha256()
-    for part in zip(*found, strict=True):
+    for part in zip(*((episode.obs, episode.action) for episode in found), strict=True):
         digest.update(np.concatenate(part).astype("<f4").tobytes())
     digest.update(np.asarray([len(episode.obs) for episode in found], "<i8").tobytes())
     return digest.hexdigest()
 
 
-def download() -> list[Batch]:
+def download() -> list[Episode]:
     """Download the archive, images and all, and `read` its episodes.
 
     Raises:
@@ -88,7 +88,7 @@ def _unpack(archive: zipfile.ZipFile, folder: pathlib.Path) -> None:
             (folder / inside).write_bytes(archive.read(entry))
 
 
-def to_splits(found: list[Batch], spec: Spec) -> dict[str, Batch]:
+def to_splits(found: list[Episode], spec: Spec) -> dict[str, Batch]:
     """Windows of all but the last 21 episodes and of those; history and chunk are as long as ``spec`` has room for."""
     shape = spec.obs_dim // _OBS_DIM, spec.action_dim // _ACTION_DIM
     parts = zip(SPLITS, (found[:-NUM_HELDOUT], found[-NUM_HELDOUT:]), strict=True)

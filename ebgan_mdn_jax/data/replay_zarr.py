@@ -9,12 +9,13 @@ import pathlib
 import numpy as np
 
 from ebgan_mdn_jax.data import npz
-from ebgan_mdn_jax.types import Batch, InputError, require
+from ebgan_mdn_jax.data.windows import Episode
+from ebgan_mdn_jax.types import InputError, require
 
 SUFFIX = ".zarr"
 
 
-def read(path: pathlib.Path) -> list[Batch]:
+def read(path: pathlib.Path) -> list[Episode]:
     """The episodes of a folder.
 
     Raises:

@@ -1,9 +1,9 @@
 """Episodes in RLDS (Ramos et al. 2021, arXiv 2111.02767): a TFDS data set whose examples are episodes with a data set of ``steps``.
 
 ``observation`` and ``action`` of a step are arrays or dictionaries of them, by any names. What a robot sees or does is their numbers and
-arrays of rank 1 side by side, in the order of their names; images and texts are left out. By the standard the action of a step that
-``is_last`` means nothing, so such steps are left out, too. The path is the folder of a version, such as ``mine/1.0.0``, and the files are
-in array_record's format, which TFDS reads without TensorFlow.
+arrays of rank 1 side by side, in the order of their names; images and texts are left out. A ``reward``, if any, is a number. By the
+standard the action of a step that ``is_last`` means nothing, so such steps are left out, too. The path is the folder of a version, such as
+``mine/1.0.0``, and the files are in array_record's format, which TFDS reads without TensorFlow.
 """
 
 import json
@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from ebgan_mdn_jax.types import Batch, InputError, require
+from ebgan_mdn_jax.data.windows import Episode
+from ebgan_mdn_jax.types import InputError, require
 
 VERSION = re.compile(r"\d+\.\d+\.\d+")
 _FEATURES = "tensorflow_datasets.core.features."
 
 
-def read(path: pathlib.Path) -> list[Batch]:
+def read(path: pathlib.Path) -> list[Episode]:
     """The episodes of all splits, in the order of their names.
 
     Raises:
@@ -53,15 +54,17 @@ def _require_plain(features: Any, path: pathlib.Path) -> None:
             _require_plain(part, path)
 
 
-def _episode(example: dict[str, Any], where: str) -> Batch:
+def _episode(example: dict[str, Any], where: str) -> Episode:
     require("steps" in example, f"{where}: expected steps, found {', '.join(sorted(example))}")
     steps = [step for step in example["steps"] if not step.get("is_last", False)]
     require(len(steps) > 0, f"{where}: has no step but the last one, whose action means nothing")
     for name in ("observation", "action"):
         require(name in steps[0], f"{where}: steps have no {name}; they have {', '.join(sorted(steps[0]))}")
-    return Batch(
-        *(np.stack([_flat(step[name], f"{where}: {name}") for step in steps]) for name in ("observation", "action"))
+    obs, action = (
+        np.stack([_flat(step[name], f"{where}: {name}") for step in steps]) for name in ("observation", "action")
     )
+    known = all(np.ndim(step.get("reward", [])) == 0 for step in steps)
+    return Episode(obs, action, np.asarray([step["reward"] for step in steps], np.float32) if known else None)
 
 
 def _flat(values: Any, where: str) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Episodes in HDF5 files of robomimic's layout (Mandlekar et al. 2021, arXiv 2108.03298).
 
-A group ``data/<demonstration>`` for each episode, with ``actions [T, Da]`` and observations ``obs/<name> [T, ...]``. What a robot sees is
+A group ``data/<demonstration>`` for each episode, with ``actions [T, Da]``, observations ``obs/<name> [T, ...]`` and, if there are any,
+``rewards [T]``. What a robot sees is
 the observations of rank 2 side by side, in the order of their names; images, of higher rank, are left out. Needs the extra "formats".
 """
 
@@ -8,12 +9,13 @@ import pathlib
 
 import numpy as np
 
-from ebgan_mdn_jax.types import Batch, InputError, require
+from ebgan_mdn_jax.data.windows import Episode
+from ebgan_mdn_jax.types import InputError, require
 
 SUFFIXES = (".hdf5", ".h5")
 
 
-def read(path: pathlib.Path, names: tuple[str, ...] = ()) -> list[Batch]:
+def read(path: pathlib.Path, names: tuple[str, ...] = ()) -> list[Episode]:
     """The episodes of a file, by number where names end in one; ``names`` of observations, all that are of rank 2 by default.
 
     Raises:
@@ -37,7 +39,7 @@ def read(path: pathlib.Path, names: tuple[str, ...] = ()) -> list[Batch]:
         raise InputError(f"{path}: cannot be read ({reason}); copy the file again") from error
 
 
-def _episode(group, where: str, names: tuple[str, ...]) -> Batch:
+def _episode(group, where: str, names: tuple[str, ...]) -> Episode:
     require("actions" in group and "obs" in group, f"{where}: expected actions and obs, found {', '.join(group)}")
     obs = group["obs"]
     names = names or tuple(name for name in sorted(obs) if obs[name].ndim == 2)
@@ -48,7 +50,12 @@ def _episode(group, where: str, names: tuple[str, ...]) -> Batch:
     parts = [np.asarray(obs[name], np.float32) for name in names]
     for name, part in zip(names, parts, strict=True):
         require(len(part) == len(action), f"{where}: obs/{name} has {len(part)} steps, actions {len(action)}")
-    return Batch(np.concatenate(parts, axis=1), action)
+    reward = np.asarray(group["rewards"], np.float32) if "rewards" in group else None
+    require(
+        reward is None or reward.shape == action.shape[:1],
+        f"{where}: rewards have shape {np.shape(reward)}, expected one per action, [{len(action)}]",
+    )
+    return Episode(np.concatenate(parts, axis=1), action, reward)
 
 
 def _order(name: str) -> tuple[str, int]:

@@ -11,22 +11,14 @@ import functools
 import pathlib
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 
-from ebgan_mdn_jax.types import Batch, InputError, require
+from ebgan_mdn_jax.data.windows import Episode
+from ebgan_mdn_jax.types import InputError, require
 
 SUFFIX = ".tfrecord"
 _FIRST, _LAST = 0, 2
-
-
-class Episode(NamedTuple):
-    """Observations ``[T, Do]``, the actions ``[T, Da]`` taken there and the rewards ``[T]`` they earned; its return is their sum."""
-
-    obs: np.ndarray
-    action: np.ndarray
-    reward: np.ndarray
 
 
 def records(path: pathlib.Path) -> Iterator[bytes]:
@@ -70,12 +62,7 @@ def features(record: bytes) -> dict[str, np.ndarray]:
     return result
 
 
-def read(path: pathlib.Path) -> list[Batch]:
-    """`episodes`, without their rewards."""
-    return [Batch(episode.obs, episode.action) for episode in episodes(path)]
-
-
-def episodes(path: pathlib.Path) -> list[Episode]:
+def read(path: pathlib.Path) -> list[Episode]:
     """The episodes of a file, or of all files in a folder by name; one that the file leaves unfinished counts too.
 
     Raises:

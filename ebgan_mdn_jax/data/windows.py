@@ -1,11 +1,21 @@
-"""Episodes as rows of observation history and action chunk: see `data.episodes`."""
+"""Episodes, and their rows of observation history and action chunk: see `data.episodes`."""
+
+from typing import NamedTuple
 
 import numpy as np
 
 from ebgan_mdn_jax.types import Batch
 
 
-def windows(episode: Batch, history: int, chunk: int) -> Batch:
+class Episode(NamedTuple):
+    """Observations ``[T, Do]``, the actions ``[T, Da]`` taken there and, if known, the ``reward [T]`` of each; their sum is its return."""
+
+    obs: np.ndarray
+    action: np.ndarray
+    reward: np.ndarray | None = None
+
+
+def windows(episode: Episode, history: int, chunk: int) -> Batch:
     """Rows of one episode, ``obs [T, h Do]`` and ``action [T, H Da]``, oldest first; its ends are repeated beyond them."""
     steps = np.arange(len(episode.obs))
     before = np.maximum(steps[:, None] + np.arange(1 - history, 1), 0)

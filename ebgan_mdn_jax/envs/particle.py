@@ -83,5 +83,11 @@ def oracle(visited: Array, state: State) -> tuple[Array, Array]:
     return visited, jnp.where(visited[..., None], state.second_goal, state.first_goal)
 
 
+def way_left(visited: Array, state: State) -> Array:
+    """Straight distance ``[...]`` that is left: to the second goal; before the first one was ``visited``, to that and from there."""
+    over_first = _distance(state.position, state.first_goal) + _distance(state.first_goal, state.second_goal)
+    return jnp.where(visited, _distance(state.position, state.second_goal), over_first)
+
+
 def _distance(a: Array, b: Array) -> Array:
     return jnp.linalg.norm(a - b, axis=-1)

@@ -6,9 +6,14 @@ past, not of the observation, so a policy has to read from position and velocity
 action at a time: the task asks for discontinuities, not for modes.
 
 2,000 episodes of 51 rows, of which the last one ends the episode, as in IBC's data.
+
+``particle_2d_mixed`` has demonstrators of mixed quality: one of carelessness c, uniform from 0 to `MOST_CARELESS`, does at every step, with
+chance c, something random. ``particle_2d_mixed_best`` is the half of the same episodes with the highest return, the sum over steps of minus
+the share of the way that is left. 15 % of the episodes succeed, and 30 % of those.
 """
 
 import functools
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +22,9 @@ from ebgan_mdn_jax.envs import particle as env
 from ebgan_mdn_jax.tasks.base import Conditional, Data, EvaluationConfig, Task, heldout_nll
 from ebgan_mdn_jax.types import Array, Batch, PRNGKey, Spec
 
+Quality = Literal["expert", "mixed", "mixed_best"]
 NUM_EPISODES = 2_000
+MOST_CARELESS = 0.4
 ROWS = env.NUM_STEPS + 1
 DIMENSIONS = (1, 2, 3, 4, 5, 6, 8, 16, 32)
 _RESET_SEED = 11  # of the episodes that policies are judged in
@@ -25,23 +32,40 @@ _RESET_SEED = 11  # of the episodes that policies are judged in
 _POSITION, _VELOCITY = (-0.05, 1.05), 1.5
 
 
-def episodes(key: PRNGKey, num: int, num_dimensions: int) -> Batch:
-    """Observations ``[num, 51, 8 N]`` and actions ``[num, 51, N]`` of the oracle."""
+def episodes(key: PRNGKey, num: int, num_dimensions: int, most_careless: float = 0.0) -> tuple[Batch, Array]:
+    """Observations ``[num, 51, 8 N]`` and actions ``[num, 51, N]`` of the oracle, and what each earned, ``[num, 51]``.
 
-    def advance(carry, _):
+    With ``most_careless`` they are of demonstrators of mixed quality, see above.
+    """
+    key_care, key_slips = jax.random.split(jax.random.fold_in(key, 1))
+    care = most_careless * jax.random.uniform(key_care, (num,))
+
+    def advance(carry, key):
         visited, state = carry
         visited, action = env.oracle(visited, state)
-        return (visited, env.step(state, action)), (env.observe(state), action)
+        key_slip, key_random = jax.random.split(key)
+        slips = jax.random.uniform(key_slip, (num,)) < care
+        action = jnp.where(slips[:, None], jax.random.uniform(key_random, action.shape), action)
+        return (visited, env.step(state, action)), (env.observe(state), action, -env.way_left(visited, state) / way)
 
     start = jnp.zeros(num, bool), env.reset(key, num_dimensions, (num,))
-    _, (now, action) = jax.lax.scan(advance, start, None, ROWS)
+    way = env.way_left(*start)
+    _, (now, action, reward) = jax.lax.scan(advance, start, jax.random.split(key_slips, ROWS))
     before = jnp.concatenate([now[:1], now[:-1]])
-    return Batch(*(jnp.moveaxis(x, 0, 1) for x in (jnp.concatenate([before, now], axis=-1), action)))
+    obs, action, reward = (jnp.moveaxis(x, 0, 1) for x in (jnp.concatenate([before, now], axis=-1), action, reward))
+    return Batch(obs, action), reward
 
 
-def demonstrations(key: PRNGKey, num: int, num_dimensions: int) -> Batch:
+def demonstrations(key: PRNGKey, num: int, num_dimensions: int, quality: Quality = "expert") -> Batch:
     """The first ``num`` rows of as many episodes as it takes, one episode after another."""
-    batch = episodes(key, -(-num // ROWS), num_dimensions)
+    count = -(-num // ROWS)
+    if quality == "expert":
+        batch, _ = episodes(key, count, num_dimensions)
+    else:
+        drawn = 2 * count if quality == "mixed_best" else count
+        batch, reward = episodes(key, drawn, num_dimensions, MOST_CARELESS)
+        best = jnp.sort(jnp.argsort(-jnp.sum(reward, axis=1))[:count])
+        batch = jax.tree.map(lambda x: x[best], batch)
     return jax.tree.map(lambda rows: rows.reshape(-1, rows.shape[-1])[:num], batch)
 
 
@@ -86,17 +110,17 @@ def evaluate(
     } | heldout_nll(policy, data)
 
 
-def make(num_dimensions: int) -> Task:
-    """The task in ``num_dimensions`` dimensions."""
+def make(num_dimensions: int, quality: Quality = "expert") -> Task:
+    """The task in ``num_dimensions`` dimensions, with demonstrators of this quality."""
     n = num_dimensions
     low = (_POSITION[0],) * n + (0.0,) * 2 * n + (-_VELOCITY,) * n
     high = (_POSITION[1],) * n + (1.0,) * 2 * n + (_VELOCITY,) * n
     return Task(
         spec=Spec(low * 2, high * 2, (0.0,) * n, (1.0,) * n),
-        num_demonstrations=NUM_EPISODES * ROWS,
+        num_demonstrations=NUM_EPISODES * ROWS // (2 if quality == "mixed_best" else 1),
         evaluation=EvaluationConfig(num_inputs=100),
         evaluate=functools.partial(evaluate, num_dimensions=n),
-        demonstrations=functools.partial(demonstrations, num_dimensions=n),
+        demonstrations=functools.partial(demonstrations, num_dimensions=n, quality=quality),
         conditional=None,
         modes=None,
         normalize=True,
@@ -104,4 +128,6 @@ def make(num_dimensions: int) -> Task:
     )
 
 
-VARIANTS: dict[str, Task] = {f"particle_{n}d": make(n) for n in DIMENSIONS}
+VARIANTS: dict[str, Task] = {f"particle_{n}d": make(n) for n in DIMENSIONS} | {
+    f"particle_2d_{quality}": make(2, quality) for quality in ("mixed", "mixed_best")
+}

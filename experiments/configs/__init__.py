@@ -52,6 +52,7 @@ from experiments.configs import (
     separate,
     slopes,
     ta_particle,
+    top_return,
     tuning,
 )
 from experiments.configs.base import FigureSpec, RunSpec
@@ -69,6 +70,7 @@ CONFIGS: dict[str, tuple[RunSpec, ...]] = {
     "pusht": pusht.RUNS,
     "pusht_chunks": pusht.CHUNKS,
     "reaching": reaching.RUNS,
+    "top_return": top_return.RUNS,
     "paper_functions": paper_functions.RUNS,
     "paper_grid": paper_grid.RUNS,
     "paper_two_link": paper_two_link.RUNS,
@@ -181,6 +183,7 @@ BASELINES: dict[str, str | None] = {
     "pusht": "explicit_bc",
     "pusht_chunks": "explicit_bc",
     "reaching": "explicit_bc",
+    "top_return": "explicit_bc",
     "chunk_modes": "mdn",
     "chunk_heads": None,
     "chunk_flows": None,
