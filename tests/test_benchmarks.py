@@ -13,7 +13,8 @@ from ebgan_mdn_jax import losses, mixture, networks
 from ebgan_mdn_jax.methods import METHODS, ebgan_mdn
 from ebgan_mdn_jax.methods.generator import GeneratorConfig
 from ebgan_mdn_jax.types import Spec
-from experiments.benchmarks import inference, masking, measure, members, throughput, worker
+from experiments.benchmarks import inference, masking, measure, members, reaching, throughput, worker
+from experiments.configs import CONFIGS
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TINY = ("method.energy_hidden=8", "method.generator.hidden=8", "method.num_negatives=4", "data.num_demonstrations=64")
@@ -80,6 +81,17 @@ def test_inference_covers_every_method_and_way():
         "diffusion": 100,
     }
     assert all(np.isfinite(row["p50_ms"]) and row["p99_ms"] >= row["p50_ms"] for row in table)
+
+
+@pytest.mark.slow
+def test_latency_in_reaching_is_of_every_policy_and_the_planner():
+    table = reaching.rows(num_calls=3)
+    assert len(table) == len(CONFIGS["reaching"]) + 2 and {row["task"] for row in table} == {
+        "reach_two_link",
+        "reach_ur5",
+    }
+    assert [row["policy"] for row in table].count("planner") == 2
+    assert all(row["p99_ms"] >= row["p50_ms"] > 0 for row in table)
 
 
 @pytest.fixture

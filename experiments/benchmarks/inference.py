@@ -8,7 +8,7 @@ judges it count as one). Batch 1 is a robot's control loop, batch 256 an evaluat
 ways taking turns.
 """
 
-import time
+import functools
 import typing
 
 import jax
@@ -32,8 +32,8 @@ def methods() -> dict[tuple[str, str], Method]:
     return found
 
 
-def rows(batch_sizes=(1, 256), num_calls: int = 300, most_seconds: float = 20.0) -> list[dict]:
-    """Measure ``num_calls`` calls of each way at each batch size, fewer of those that take more than ``most_seconds`` in all."""
+def rows(batch_sizes=(1, 256), num_calls: int = 300) -> list[dict]:
+    """Measure ``num_calls`` calls of each way at each batch size, see `measure.latencies`."""
     key = jax.random.key(0)
     table = []
     for batch_size in batch_sizes:
@@ -41,17 +41,8 @@ def rows(batch_sizes=(1, 256), num_calls: int = 300, most_seconds: float = 20.0)
         calls, found = {}, methods()
         for name, method in found.items():
             params = jax.jit(method.init)(key).params
-            act = jax.jit(method.act)
-            jax.block_until_ready(act(key, params, obs))
-            calls[name] = (act, params)
-        seconds = {name: [] for name in calls}
-        for _ in range(num_calls):
-            for name, (act, params) in calls.items():
-                if sum(seconds[name]) > most_seconds:
-                    continue
-                began = time.perf_counter()
-                jax.block_until_ready(act(key, params, obs))
-                seconds[name].append(time.perf_counter() - began)
+            calls[name] = functools.partial(jax.jit(method.act), key, params, obs)
+        seconds = measure.latencies(calls, num_calls)
         for (name, how), values in seconds.items():
             p50, p99 = np.percentile(values, [50, 99])
             table.append(

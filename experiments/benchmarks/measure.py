@@ -39,6 +39,23 @@ def interleaved(contenders: Mapping[str, Callable[[], Any]], num_rounds: int = N
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
+def latencies(
+    contenders: Mapping[str, Callable[[], Any]], num_calls: int = 300, most_seconds: float = 20.0
+) -> dict[str, np.ndarray]:
+    """Seconds of each of ``num_calls`` single calls, all taking turns; fewer of those that take more than ``most_seconds`` in all."""
+    seconds = {name: [] for name in contenders}
+    for run in contenders.values():
+        jax.block_until_ready(run())
+    for _ in range(num_calls):
+        for name, run in contenders.items():
+            if sum(seconds[name]) > most_seconds:
+                continue
+            began = time.perf_counter()
+            jax.block_until_ready(run())
+            seconds[name].append(time.perf_counter() - began)
+    return {name: np.asarray(values) for name, values in seconds.items()}
+
+
 def matmul_peak(size: int = 2048) -> float:
     """FLOP/s of a large float32 matrix product, at JAX's default precision."""
     a = jnp.ones((size, size))
