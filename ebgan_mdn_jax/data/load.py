@@ -77,6 +77,7 @@ def load(
     require(name in TASKS, f"unknown task {name!r}: expected one of {', '.join(TASKS)}")
     task = TASKS[name]
     directory = resolve_path(data_dir) if data_dir else None
+    context = ()
     if task.demonstrations is None:
         require(
             num_demonstrations in (None, task.num_demonstrations),
@@ -87,8 +88,8 @@ def load(
             f"data.redraw=True: {name} is a recording, of which there is one; set data.redraw=False",
         )
         if name in SPLIT_RECORDINGS:
-            train, heldout, context = SPLIT_RECORDINGS[name](directory, cache_dir())
-            splits = {"train": train, "heldout": heldout}
+            train, heldout, found = SPLIT_RECORDINGS[name](directory, cache_dir())
+            splits, context = {"train": train, "heldout": heldout}, jax.tree.map(lambda leaf: leaf[None], found)
         else:
             splits = _recording(name, directory)
     else:
@@ -98,10 +99,6 @@ def load(
         splits = _synthetic(name, num, directory or cache_dir(), draws)
     for split, batch in splits.items():
         check(batch, task.spec, f"{name} ({split})")
-    if name in SPLIT_RECORDINGS:
-        train, heldout, context = jax.tree.map(lambda leaf: leaf[None], (train, heldout, context))
-        mask = np.ones(heldout.obs.shape[:2], bool)
-        return Dataset(train, heldout, mask, _normalization(task), task.spec, context)
     if "recording" in splits:
         train, heldout, mask = fold(splits["recording"], task.num_folds)
     else:
@@ -109,7 +106,7 @@ def load(
         train = Batch(*map(np.stack, zip(*drawn, strict=True)))
         heldout = Batch(*(np.stack([x] * len(drawn)) for x in splits["heldout"]))
         mask = np.ones(heldout.obs.shape[:2], bool)
-    return Dataset(train, heldout, mask, _normalization(task), task.spec)
+    return Dataset(train, heldout, mask, _normalization(task), task.spec, context)
 
 
 def add_noise(dataset: Dataset, obs_noise: float, action_noise: float) -> Dataset:
