@@ -77,7 +77,7 @@ def _load_episodes(settings: EpisodesConfig, data_dir: str | None) -> data.Datas
     path = resolve_path(data_dir) / path.name if data_dir else path
     recorded = formats.read(path, settings.sha256)
     return data.from_episodes(
-        recorded, settings.history, settings.chunk, settings.heldout_share, settings.top_return_share, str(path)
+        recorded, settings.history, settings.chunk, settings.heldout_share, str(path), settings.top_return_share
     )
 
 

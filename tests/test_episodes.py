@@ -167,29 +167,38 @@ def test_the_episodes_of_highest_return_are_taken_in_their_order():
     assert dataset.spec.obs_high[0] < 500  # boxes are theirs, too
     everything = data.from_episodes(episodes, heldout_share=0.5)
     assert everything.num_rows + everything.heldout.obs.shape[1] == 21
-    tied = data.best_by_return([data.Episode(*e) for e in rewarded([1.0, 1.0, 1.0], (1, 2, 3))], 0.4)
+    tied = data.best_by_return([data.Episode(*e) for e in rewarded([1.0, 1.0, 1.0, 0.0], (1, 2, 3, 4))], 0.5)
     assert [len(e.obs) for e in tied] == [1, 2]
 
 
-def test_returns_that_are_not_there_or_wrong_are_refused():
+def test_returns_that_are_not_there_or_wrong_are_refused_where_they_matter():
     with_rewards = rewarded([1.0, 2.0, 3.0, 4.0])
     mixed = [*with_rewards[:2], *made()[2:]]
     assert "episode 2 has no rewards" in refused(data.from_episodes, mixed, top_return_share=0.5)
     assert "data.top_return_share=0.0" in refused(data.from_episodes, with_rewards, top_return_share=0.0)
-    one = [(*made()[0], np.zeros(4)), *with_rewards[1:]]
-    assert "has 5 actions and 4 rewards" in refused(data.from_episodes, one)
-    one = [(*made()[0], np.full(5, np.nan)), *with_rewards[1:]]
-    assert "reward of episode 0" in refused(data.from_episodes, one)
-    assert "expected at least 2" in refused(data.from_episodes, with_rewards, top_return_share=0.25)
+    for reward, said in (
+        (np.zeros(4), "reward of episode 0 has shape (4,), expected one number per step, [5]"),
+        (np.full(5, np.nan), "reward of episode 0 sums to nan"),
+        (np.full(5, "good"), "expected real numbers"),
+    ):
+        episodes = [(*made()[0], reward), *with_rewards[1:]]
+        assert said in refused(data.from_episodes, episodes, top_return_share=0.5)
+        data.from_episodes(episodes)  # all are taken, whatever their rewards
+    column = [(obs, action, reward[:, None]) for obs, action, reward in with_rewards]
+    assert data.from_episodes(column, top_return_share=0.5).spec.obs_low[0] >= 200
+    assert "leaves 1 of 4 episodes" in refused(data.from_episodes, with_rewards, top_return_share=0.25)
+    assert "all 4 returns are 0" in refused(data.from_episodes, rewarded([0.0] * 4), top_return_share=0.5)
+
+
+def test_a_share_of_episodes_is_not_one_more_by_rounding():
+    """0.55 times 100 is a little more than 55 in floating point."""
+    episodes = [data.Episode(np.zeros((1, 1)), np.zeros((1, 1)), np.full(1, float(i))) for i in range(100)]
+    assert [len(data.best_by_return(episodes, share)) for share in (0.55, 0.28, 0.07, 0.555)] == [55, 28, 7, 56]
 
 
 def test_rewards_of_a_file_come_back(tmp_path):
     path = saved(tmp_path / "own.npz", reward=np.arange(17.0))
-    returns = [episode.reward.sum() for episode in npz.read(path)]
-    assert returns == [10, 5, 63, 58]
-    assert "reward has shape (16,), expected one number per step" in refused(
-        npz.read, saved(tmp_path / "short.npz", reward=np.arange(16.0))
-    )
+    assert [episode.reward.sum() for episode in npz.read(path)] == [10, 5, 63, 58]
 
 
 def test_a_file_comes_back_as_its_episodes(tmp_path):

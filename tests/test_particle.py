@@ -143,13 +143,24 @@ def test_careless_demonstrators_slip_as_often_as_they_are_careless_and_earn_less
     slips = np.any(batch.action != np.where(visited, second, first), axis=-1).mean(axis=1)
     # Uniform from 0 to 0.8, in 400 episodes of 51 steps: 6 standard errors.
     assert abs(slips.mean() - 0.4) < 6 * 0.8 / np.sqrt(12 * 400) and slips.min() < 0.1 and slips.max() > 0.6
-    left = np.where(
-        visited[..., 0],
-        np.linalg.norm(position - second, axis=-1),
-        np.linalg.norm(position - first, axis=-1) + np.linalg.norm(first - second, axis=-1),
-    )
-    np.testing.assert_allclose(reward, -left / left[:, :1], rtol=1e-4, atol=1e-5)
+    to_first, to_second = (np.linalg.norm(position - goal, axis=-1) for goal in (first, second))
+    legs = to_first[:, :1], np.linalg.norm(first - second, axis=-1)[:, :1]
+    left = np.where(visited[..., 0], to_second / legs[1], 1 + to_first / legs[0]) / 2
+    np.testing.assert_allclose(reward, -left, rtol=1e-4, atol=1e-5)
     assert np.corrcoef(slips, reward.sum(axis=1))[0, 1] < -0.4
+
+
+def test_the_best_half_is_the_more_careful_one_and_not_that_of_other_ways():
+    batch, reward = jax.tree.map(
+        np.asarray, jax.jit(task.episodes, static_argnums=(1, 2, 3))(jax.random.key(1), 2_000, 2, 0.4)
+    )
+    best = np.argsort(-reward.sum(axis=1))[:1_000]
+    start = batch.obs[:, 0, 8:]
+    legs = [np.linalg.norm(start[:, i : i + 2] - start[:, i + 2 : i + 4], axis=-1) for i in (0, 2)]
+    share = legs[0] / (legs[0] + legs[1])
+    # Of returns that count metres, the first leg's share correlates with 0.7 and is 0.1 larger in the best half.
+    assert abs(share[best].mean() - share.mean()) < 0.06
+    assert abs(np.corrcoef(share, reward.sum(axis=1))[0, 1]) < 0.4
 
 
 def test_the_best_half_is_that_of_the_same_episodes():

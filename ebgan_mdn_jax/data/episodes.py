@@ -25,12 +25,12 @@ _LEAST_EXTENT, _LEAST_ABSOLUTE = 1e-6, 1e-30
 
 
 def from_episodes(
-    episodes: Sequence[tuple[np.ndarray, np.ndarray]],
+    episodes: Sequence[tuple[np.ndarray, ...]],
     history: int = 1,
     chunk: int = 1,
     heldout_share: float = 0.1,
-    top_return_share: float = 1.0,
     name: str = "episodes",
+    top_return_share: float = 1.0,
 ) -> Dataset:
     """Rows to train on and rows of other episodes to judge by, one fold.
 
@@ -54,14 +54,19 @@ def from_episodes(
     require(0 < heldout_share < 1, f"data.heldout_share={heldout_share}: needs a number between 0 and 1")
     require(0 < top_return_share <= 1, f"data.top_return_share={top_return_share}: needs a number above 0, at most 1")
     checked = [_check_episode(i, Episode(*episode), name) for i, episode in enumerate(episodes)]
-    if top_return_share < 1:
-        checked = best_by_return(checked, top_return_share, name)
     total = len(checked)
     require(total >= 2, f"{name}: has {total} episode(s), expected at least 2: one to train on and one to judge by")
     for i, episode in enumerate(checked):
         for part in Batch._fields:
             found, first = (getattr(e, part).shape[1] for e in (episode, checked[0]))
             require(found == first, f"{name}: episode {i} has {found} {part} dimensions, episode 0 has {first}")
+    if top_return_share < 1:
+        checked = best_by_return(checked, top_return_share, name)
+        left = len(checked)
+        require(
+            left >= 2, f"data.top_return_share={top_return_share}: leaves 1 of {total} episodes, expected 2 or more"
+        )
+        total = left
     count = min(max(1, round(heldout_share * total)), total - 1)
     held = set(((np.arange(count) + 0.5) * total / count).astype(int).tolist())
     train, heldout = ([e for i, e in enumerate(checked) if (i in held) == out] for out in (False, True))
@@ -77,25 +82,40 @@ def best_by_return(episodes: Sequence[Episode], share: float, name: str = "episo
     As IBC trains on D4RL (Florence et al. 2021, arXiv 2109.00137): on the half with the highest returns.
 
     Raises:
-      InputError: if an episode has no rewards.
+      InputError: if an episode has no rewards, not one of each step, or one that is not finite, or if all returns are equal.
     """
-    unknown = next((i for i, episode in enumerate(episodes) if episode.reward is None), None)
+    returns = np.asarray([_return(i, episode, name) for i, episode in enumerate(episodes)])
     require(
-        unknown is None,
-        f"{name}: episode {unknown} has no rewards, which data.top_return_share={share} needs; record them, or set it to 1",
+        np.ptp(returns) > 0,
+        f"{name}: all {len(returns)} returns are {returns[0]:g}, so none is better; take all: data.top_return_share=1",
     )
-    returns = np.asarray([np.sum(episode.reward, dtype=np.float64) for episode in episodes])
-    best = np.argsort(-returns, kind="stable")[: math.ceil(share * len(episodes))]
+    best = np.argsort(-returns, kind="stable")[: math.ceil(share * len(episodes) - 1e-9)]
     return [episodes[i] for i in sorted(best)]
 
 
+def _return(index: int, episode: Episode, name: str) -> float:
+    require(
+        episode.reward is not None,
+        f"{name}: episode {index} has no rewards to choose by (reward [steps] in .npz, rewards in HDF5, "
+        "reward of steps in RLDS and TFRecord); record them, or take all: data.top_return_share=1",
+    )
+    reward = np.asarray(episode.reward)
+    reward = reward[:, 0] if reward.ndim == 2 and reward.shape[1] == 1 else reward
+    where = f"{name}: reward of episode {index}"
+    require(
+        reward.shape == episode.obs.shape[:1],
+        f"{where} has shape {np.shape(episode.reward)}, expected one number per step, [{len(episode.obs)}]",
+    )
+    require(reward.dtype.kind in "fiub", f"{where} is of {reward.dtype}, expected real numbers")
+    total = float(np.sum(reward, dtype=np.float64))
+    require(np.isfinite(total), f"{where} sums to {total}, expected finite numbers")
+    return total
+
+
 def _check_episode(index: int, episode: Episode, name: str) -> Episode:
-    """The episode in float32."""
+    """The episode in float32, its rewards as they are: they matter only to `best_by_return`."""
     checked = []
-    parts = [("obs", episode.obs), ("action", episode.action)]
-    if episode.reward is not None:
-        parts.append(("reward", np.asarray(episode.reward)[..., None]))
-    for part, values in parts:
+    for part, values in zip(Batch._fields, episode, strict=False):
         values = np.asarray(values)
         where = f"{name}: {part} of episode {index}"
         require(values.dtype.kind in "fiub", f"{where} is of {values.dtype}, expected real numbers")
@@ -114,8 +134,7 @@ def _check_episode(index: int, episode: Episode, name: str) -> Episode:
         checked.append(values)
     lengths = tuple(map(len, checked))
     require(lengths[0] == lengths[1], f"{name}: episode {index} has {lengths[0]} observations and {lengths[1]} actions")
-    require(lengths[0] == lengths[-1], f"{name}: episode {index} has {lengths[0]} actions and {lengths[-1]} rewards")
-    return Episode(checked[0], checked[1], checked[2][:, 0] if len(checked) == 3 else None)
+    return Episode(*checked, episode.reward)
 
 
 def _spec(episodes: Sequence[Episode], history: int, chunk: int) -> Spec:

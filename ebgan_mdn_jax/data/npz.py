@@ -54,10 +54,6 @@ def split(
         f"{path}: obs has {len(obs)} steps, action {len(action)}; expected one action per observation",
     )
     require(
-        reward is None or reward.shape == obs.shape[:1],
-        f"{path}: reward has shape {np.shape(reward)}, expected one number per step, [{len(obs)}]",
-    )
-    require(
         len(ends) > 0 and ends[-1] == len(obs),
         f"{path}: episode_ends end at {ends[-1] if len(ends) else 'nothing'}, expected the number of steps, {len(obs)}",
     )

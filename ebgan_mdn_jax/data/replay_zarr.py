@@ -1,7 +1,7 @@
 """Episodes in the replay buffers of Diffusion Policy (Chi et al. 2023, arXiv 2303.04137), zarr folders such as that of Push-T.
 
 ``data/action [steps, Da]``, ``data/state`` or ``data/obs [steps, Do]``, and ``meta/episode_ends [episodes]``, the number of steps up to the
-end of each episode. Other arrays, such as images, are left unread. Needs the extra "formats".
+end of each episode. Other arrays, such as images and rewards, are left unread. Needs the extra "formats".
 """
 
 import pathlib

@@ -1,9 +1,9 @@
 """Episodes in RLDS (Ramos et al. 2021, arXiv 2111.02767): a TFDS data set whose examples are episodes with a data set of ``steps``.
 
 ``observation`` and ``action`` of a step are arrays or dictionaries of them, by any names. What a robot sees or does is their numbers and
-arrays of rank 1 side by side, in the order of their names; images and texts are left out. A ``reward``, if any, is a number. By the
-standard the action of a step that ``is_last`` means nothing, so such steps are left out, too. The path is the folder of a version, such as
-``mine/1.0.0``, and the files are in array_record's format, which TFDS reads without TensorFlow.
+arrays of rank 1 side by side, in the order of their names; images and texts are left out. A ``reward`` is a number. By the standard the
+action and the reward of a step that ``is_last`` mean nothing, so such steps are left out, with any reward that they have. The path is the
+folder of a version, such as ``mine/1.0.0``, and the files are in array_record's format, which TFDS reads without TensorFlow.
 """
 
 import json
@@ -63,8 +63,8 @@ def _episode(example: dict[str, Any], where: str) -> Episode:
     obs, action = (
         np.stack([_flat(step[name], f"{where}: {name}") for step in steps]) for name in ("observation", "action")
     )
-    known = all(np.ndim(step.get("reward", [])) == 0 for step in steps)
-    return Episode(obs, action, np.asarray([step["reward"] for step in steps], np.float32) if known else None)
+    known = all(np.asarray(step.get("reward", "")).dtype.kind in "fiub" for step in steps)
+    return Episode(obs, action, np.asarray([step["reward"] for step in steps]) if known else None)
 
 
 def _flat(values: Any, where: str) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Episodes in HDF5 files of robomimic's layout (Mandlekar et al. 2021, arXiv 2108.03298).
 
 A group ``data/<demonstration>`` for each episode, with ``actions [T, Da]``, observations ``obs/<name> [T, ...]`` and, if there are any,
-``rewards [T]``. What a robot sees is
-the observations of rank 2 side by side, in the order of their names; images, of higher rank, are left out. Needs the extra "formats".
+``rewards [T]``. What a robot sees is the observations of rank 2 side by side, in the order of their names; images, of higher rank, are left
+out. Needs the extra "formats".
 """
 
 import pathlib
@@ -50,11 +50,7 @@ def _episode(group, where: str, names: tuple[str, ...]) -> Episode:
     parts = [np.asarray(obs[name], np.float32) for name in names]
     for name, part in zip(names, parts, strict=True):
         require(len(part) == len(action), f"{where}: obs/{name} has {len(part)} steps, actions {len(action)}")
-    reward = np.asarray(group["rewards"], np.float32) if "rewards" in group else None
-    require(
-        reward is None or reward.shape == action.shape[:1],
-        f"{where}: rewards have shape {np.shape(reward)}, expected one per action, [{len(action)}]",
-    )
+    reward = np.asarray(group["rewards"]) if "rewards" in group else None
     return Episode(np.concatenate(parts, axis=1), action, reward)
 
 

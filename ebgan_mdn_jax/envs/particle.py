@@ -83,10 +83,10 @@ def oracle(visited: Array, state: State) -> tuple[Array, Array]:
     return visited, jnp.where(visited[..., None], state.second_goal, state.first_goal)
 
 
-def way_left(visited: Array, state: State) -> Array:
-    """Straight distance ``[...]`` that is left: to the second goal; before the first one was ``visited``, to that and from there."""
-    over_first = _distance(state.position, state.first_goal) + _distance(state.first_goal, state.second_goal)
-    return jnp.where(visited, _distance(state.position, state.second_goal), over_first)
+def share_left(visited: Array, state: State, first: Array) -> Array:
+    """Share ``[...]`` of the way that is left, either leg half of it, however long: the ``first`` one ``[...]`` until ``visited``."""
+    second = _distance(state.position, state.second_goal) / _distance(state.first_goal, state.second_goal)
+    return jnp.where(visited, second, 1.0 + _distance(state.position, state.first_goal) / first) / 2.0
 
 
 def _distance(a: Array, b: Array) -> Array:
