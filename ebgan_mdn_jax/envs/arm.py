@@ -37,7 +37,8 @@ class Scene(NamedTuple):
     thickness: float  # radius of the arm
     speed: float  # Euclidean, of all joints together, per step
     tolerance: float  # distance to the target at which it is reached
-    effort: tuple[int, int]  # of `arm_planner`: settings that ways may lead over, points of a leg
+    num_vias: int  # of `arm_planner`: settings that ways may lead over
+    num_points: int  # likewise, of a leg
 
     @property
     def num_joints(self) -> int:
@@ -96,6 +97,17 @@ def observe(scene: Scene, joints: Array, target: Array) -> Array:
     return jnp.concatenate([joints, target, target - tip(scene, joints)], axis=-1)
 
 
+def parts(scene: Scene, obs: Array) -> tuple[Array, Array]:
+    """The joints ``[..., J]`` and the target ``[..., D]`` of what `observe` gives."""
+    return obs[..., : scene.num_joints], obs[..., scene.num_joints : scene.num_joints + len(scene.box[0])]
+
+
+def beyond_limits(scene: Scene, joints: Array) -> Array:
+    """Is a joint of ``joints [..., J]`` beyond its limits? ``[...]``."""
+    low, high = (jnp.broadcast_to(jnp.asarray(bound), joints.shape) for bound in (scene.low, scene.high))
+    return jnp.any((joints < low) | (joints > high), axis=-1)
+
+
 def tip(scene: Scene, joints: Array) -> Array:
     """Its position ``[..., D]``."""
     return scene.links(joints)[..., -1, :]
@@ -143,7 +155,8 @@ def _two_link() -> Scene:
         thickness=0.1,
         speed=0.2,
         tolerance=0.3,
-        effort=(64, 192),
+        num_vias=64,
+        num_points=192,
     )
 
 
@@ -178,7 +191,8 @@ def _ur5() -> Scene:
         thickness=0.05,
         speed=0.25,
         tolerance=0.05,
-        effort=(16, 64),
+        num_vias=16,
+        num_points=64,
     )
 
 

@@ -1,9 +1,9 @@
 """The demonstrator of `envs.arm`: for each joint setting that reaches the target, the shortest way that it finds and knows to be free.
 
-A way leads straight through joint space, or over one of V settings that are the same for all problems; what needs more turns is not
-found. A straight leg is free if it stays within the limits and its ends and points between are further from every obstacle than the arm
-can move from one to the next: points q, q' whose clearances c, c' have ``c + c' >= 2 MARGIN + sum_j reach_j |q_j - q'_j|`` have at least
-``MARGIN`` anywhere between them.
+A way leads straight through joint space, or over one of V settings that are the same for all problems; what needs more turns is not found.
+A leg of it is free if it ends within the limits and points of it, of which two are its ends, are further from everything than the arm can
+move from one to the next: points q, q' whose clearances c, c' have ``c + c' >= 2 MARGIN + sum_j reach_j |q_j - q'_j|`` have at least
+``MARGIN`` anywhere between them. Who goes along a way in steps cuts its corner, by less than a step, for which the margin has to do.
 """
 
 from typing import NamedTuple
@@ -59,10 +59,11 @@ def along(corners: Array, distance: Array) -> Array:
     return joints
 
 
-def problems(scene: env.Scene, key: PRNGKey, num: int) -> tuple[Array, Array, Ways]:
+def problems(key: PRNGKey, scene: env.Scene, num: int) -> tuple[Array, Array, Ways]:
     """Starts ``[num, J]``, targets ``[num, D]`` and ways ``[num, ...]`` of random problems of which at least one way is found.
 
-    Joints start within `START_NOISE` of the scene's home. A way counts that leaves a few steps of the episode at the arm's speed.
+    Joints start within `START_NOISE` of the scene's home. A way counts that leaves a few steps of the episode at the arm's speed. Twice
+    as many targets are tried; of more than half there must be a way, or the first problem is repeated.
     """
     candidates = 2 * num + 32
     key_start, key_target = jax.random.split(key)
@@ -82,33 +83,25 @@ def plan_all(scene: env.Scene, starts: Array, targets: Array) -> Ways:
 
 
 def choose(key: PRNGKey, ways: Ways) -> Array:
-    """The demonstrator's choice of a goal ``[B]``: with a chance proportional to ``exp(-length / TEMPERATURE)``.
-
-    So having gone some way towards a goal makes that goal likelier still: who decides anew on the way hardly ever turns round.
-    """
+    """The demonstrator's choice of a goal ``[B]``, with a chance proportional to ``exp(-length / TEMPERATURE)``."""
     return jax.random.categorical(key, -ways.length / TEMPERATURE, axis=-1)
 
 
 def _is_free(scene: env.Scene, start: Array, end: Array) -> Array:
-    """Is the leg from ``start [..., J]`` to ``end [..., J]`` free, which is within the limits if its ends are? See the docstring above."""
-    shape = (scene.effort[1], *start.shape)
+    """Is the leg from ``start [..., J]``, within the limits, to ``end [..., J]`` free? See above."""
+    shape = (scene.num_points, *start.shape)
     shares = jnp.linspace(0.0, 1.0, shape[0]).reshape(-1, *(1,) * start.ndim)
     points = jnp.broadcast_to(start, shape) + shares * jnp.broadcast_to(end - start, shape)
     free = env.clearance(scene, points)
     reach = jnp.broadcast_to(jnp.asarray(scene.reach), start.shape)
     moved = jnp.sum(reach * jnp.abs(end - start), axis=-1) / (shape[0] - 1)
     certain = free[1:] + free[:-1] >= 2 * MARGIN + jnp.broadcast_to(moved, free[1:].shape)
-    return jnp.all(certain, axis=0) & _within(scene, end)
-
-
-def _within(scene: env.Scene, joints: Array) -> Array:
-    low, high = (jnp.broadcast_to(jnp.asarray(bound), joints.shape) for bound in (scene.low, scene.high))
-    return jnp.all((joints >= low) & (joints <= high), axis=-1)
+    return jnp.all(certain, axis=0) & ~env.beyond_limits(scene, end)
 
 
 def _vias(scene: env.Scene) -> Array:
     """``[V, J]``: settings that reach random targets."""
-    num = scene.effort[0]
+    num = scene.num_vias
     key_target, key_choice = jax.random.split(jax.random.key(_VIA_SEED))
     settings, exists = scene.goals(scene.draw_targets(key_target, 4 * num))
     choice = jax.random.categorical(key_choice, jnp.where(exists, 0.0, -jnp.inf), axis=0)

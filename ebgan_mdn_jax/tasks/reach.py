@@ -5,7 +5,7 @@ are when it begins. Several joint settings reach a target: the demonstrator goes
 by a random choice that prefers short ways.
 
 An episode gives 40 rows, at even times from its start to H / 2 steps after its end; then comes the next one. A policy draws a chunk by how
-it acts, executes half of it, and draws the next one where it is then, for 40 steps.
+it acts, executes half of it, and draws the next one where it is then, until 40 steps are done, or a few more to end a chunk.
 """
 
 import functools
@@ -26,7 +26,7 @@ NUM_EPISODES = 1_000
 def demonstrations(key: PRNGKey, num: int, scene: env.Scene) -> Batch:
     """The first ``num`` rows of as many episodes as it takes, one episode after another."""
     key_problem, key_choice = jax.random.split(key)
-    starts, targets, ways = arm_planner.problems(scene, key_problem, -(-num // ROWS))
+    starts, targets, ways = arm_planner.problems(key_problem, scene, -(-num // ROWS))
     choice = arm_planner.choose(key_choice, ways)
     corners = ways.corners[jnp.arange(len(starts)), choice]
     length = ways.length[jnp.arange(len(starts)), choice]
@@ -43,11 +43,9 @@ def rollouts(
     key: PRNGKey, policy: Conditional, scene: env.Scene, start: env.State, execute: int
 ) -> tuple[env.State, Array]:
     """Final states of episodes ``[R]`` and the share ``[]`` of set-points beyond the limits."""
-    low, high = (jnp.broadcast_to(jnp.asarray(bound), start.joints.shape) for bound in (scene.low, scene.high))
 
     def advance(state, set_point):
-        beyond = jnp.any((set_point < low) | (set_point > high), axis=-1)
-        return env.step(scene, state, set_point), jnp.mean(beyond)
+        return env.step(scene, state, set_point), jnp.mean(env.beyond_limits(scene, set_point))
 
     def plan(state, key):
         chunk = policy.act(key, env.observe(scene, state.joints, state.target))
@@ -69,8 +67,7 @@ def evaluate(
     planner finds at the start, both in joint space, and ``clearance``, mean of their least distance to an obstacle. ``heldout_nll`` in
     nats per row.
     """
-    first = data.heldout.obs[::ROWS][: config.num_inputs]
-    joints, target = first[:, : scene.num_joints], first[:, scene.num_joints :][:, : len(scene.box[0])]
+    joints, target = env.parts(scene, data.heldout.obs[::ROWS][: config.num_inputs])
     shortest = jnp.min(arm_planner.plan_all(scene, joints, target).length, axis=-1)
     start = env.reset(scene, joints, target)
     final, beyond = rollouts(key, policy, scene, start, config.execute or CHUNK)
@@ -88,8 +85,12 @@ def evaluate(
 
 def require_rollouts(config: EvaluationConfig) -> None:
     """Raise `InputError` unless episodes can be run so."""
-    chunks.require_execution(config.execute, config.ensemble, CHUNK, "evaluation.")
     require(not config.ensemble, "evaluation.ensemble=True: an arm executes its chunks; set evaluation.execute instead")
+    require(
+        config.disturbance == 0,
+        f"evaluation.disturbance={config.disturbance}: an arm goes where it is told; leave it out",
+    )
+    chunks.require_execution(config.execute, config.ensemble, CHUNK, "evaluation.")
 
 
 def planner(scene: env.Scene) -> Conditional:
@@ -97,7 +98,7 @@ def planner(scene: env.Scene) -> Conditional:
 
     def act(key, obs):
         del key
-        joints, target = obs[:, : scene.num_joints], obs[:, scene.num_joints :][:, : len(scene.box[0])]
+        joints, target = env.parts(scene, obs)
         ways = arm_planner.plan_all(scene, joints, target)
         best = jnp.argmin(ways.length, axis=-1)
         corners = ways.corners[jnp.arange(len(obs)), best]

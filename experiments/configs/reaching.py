@@ -6,7 +6,8 @@ Command:  python -m experiments.sweep --config=reaching
 Seeds:    3 (0 to 2), each with demonstrations of its own, 1,000 episodes; judged in the same 100 episodes
 Settings: minibatches of 256, 10,000 steps, networks of 2 x 128. Mixtures of 8 components with a deviation of 0.1, which start at
           demonstrations and act by their mode ("component_mean": the mean of a component drawn by its weight), at a rate of 0.002;
-          chosen from three of the MDN on one seed of either arm, in the episodes that policies are judged in. EBGAN-MDN's energy sees
+          chosen from 3 settings of the MDN (4 or 8 components, deviations of 0.1 or 0.2), one seed of either arm, by the episodes that
+          policies are judged in. EBGAN-MDN's energy sees
           16 negatives and 4 draws, once a step. Nearest neighbour: one of all 40,000 rows. The planner knows the obstacles.
 Expected: no published number.
 Run time: to be measured.
