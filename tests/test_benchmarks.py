@@ -85,12 +85,9 @@ def test_inference_covers_every_method_and_way():
 
 @pytest.mark.slow
 def test_latency_in_reaching_is_of_every_policy_and_the_planner():
-    table = reaching.rows(num_calls=3)
-    assert len(table) == len(CONFIGS["reaching"]) + 2 and {row["task"] for row in table} == {
-        "reach_two_link",
-        "reach_ur5",
-    }
-    assert [row["policy"] for row in table].count("planner") == 2
+    table = reaching.rows(("reach_two_link",), num_calls=3)
+    runs = [run.name for run in CONFIGS["reaching"] if run.task == "reach_two_link"]
+    assert {f"{row['task']}-{row['policy']}" for row in table} == {*runs, "reach_two_link-planner"}
     assert all(row["p99_ms"] >= row["p50_ms"] > 0 for row in table)
 
 

@@ -20,10 +20,12 @@ from experiments.config import make_config
 from experiments.configs import CONFIGS
 
 
-def rows(num_calls: int = 300) -> list[dict]:
-    """Measure ``num_calls`` calls of each policy, see `measure.latencies`."""
+def rows(tasks: tuple[str, ...] = ("reach_two_link", "reach_ur5"), num_calls: int = 300) -> list[dict]:
+    """Measure ``num_calls`` calls of each policy of these tasks, see `measure.latencies`."""
     key, calls = jax.random.key(0), {}
     for run in CONFIGS["reaching"]:
+        if run.task not in tasks:
+            continue
         spec = TASKS[run.task].spec
         config = make_config(run.task, run.method, overrides=run.overrides)
         method = METHODS[run.method].make(config.method, spec, Horizon(config.train.steps, 1))
