@@ -1,7 +1,7 @@
 """Time to choose a chunk of set-points when an arm reaches among obstacles, for every policy of `configs.reaching`, and for the planner.
 
 Command:  python -m experiments.benchmarks.reaching
-Run time: about 2 minutes on 2 CPU cores.
+Run time: about a minute on 2 CPU cores.
 
 One observation at a time, as in a control loop; of networks as they start, which takes as long as of trained ones. ``p50_ms`` and
 ``p99_ms`` are over single calls, all policies taking turns.

@@ -7,10 +7,10 @@ Seeds:    3 (0 to 2), each with demonstrations of its own, 1,000 episodes; judge
 Settings: minibatches of 256, 10,000 steps, networks of 2 x 128. Mixtures of 8 components with a deviation of 0.1, which start at
           demonstrations and act by their mode ("component_mean": the mean of a component drawn by its weight), at a rate of 0.002;
           chosen from 3 settings of the MDN (4 or 8 components, deviations of 0.1 or 0.2), one seed of either arm, by the episodes that
-          policies are judged in. EBGAN-MDN's energy sees
-          16 negatives and 4 draws, once a step. Nearest neighbour: one of all 40,000 rows. The planner knows the obstacles.
+          policies are judged in. EBGAN-MDN's energy sees 16 negatives and 4 draws, once a step. Nearest neighbour: one of all 40,000
+          rows. The planner knows the obstacles.
 Expected: no published number.
-Run time: 46 minutes of one CPU core of two, the other more than busy; the UR5's EBGAN-MDN takes a third of it.
+Run time: 46 minutes of one CPU core of two, the other more than busy; the UR5's EBGAN-MDN takes nearly a third of it.
 """
 
 from experiments.configs.base import RunSpec, run_spec
