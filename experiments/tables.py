@@ -110,6 +110,8 @@ METRICS = {
     "heldout_nll": (-1, "negative log-likelihood of held-out demonstrations, nats per row"),
     "energy_score": (-1, "energy score of draws at held-out rows, half extents of the action box"),
     "marginal_w1": (-1, "Wasserstein-1 distance of all draws to all held-out actions, half extents of the action box"),
+    "bimodal_coverage": (1, "% of the places where demonstrators divide at which draws do, too"),
+    "bimodal_off": (-1, "% of draws there that lead to neither place"),
     "short_share_error": (-1, "mean absolute error of the shares of short eruptions, percentage points"),
     "short_share": (0, "% of eruptions under 3 minutes, by minutes waited"),
 }

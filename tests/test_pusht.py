@@ -15,6 +15,7 @@ from ebgan_mdn_jax.envs import gymnasium as adapter
 from ebgan_mdn_jax.policy import Policy
 from ebgan_mdn_jax.tasks import TASKS
 from ebgan_mdn_jax.tasks import pusht as task
+from ebgan_mdn_jax.tasks.base import Conditional, Data
 from ebgan_mdn_jax.types import InputError
 from experiments import config, evaluation, run
 from experiments.benchmarks import pusht as benchmark
@@ -62,6 +63,46 @@ def test_the_published_recording_is_cut_by_episode(folder):
     assert TASKS["pusht_8"].num_demonstrations == len(train.obs)
     for name, steps in (("pusht_1", 1), ("pusht_16", 16)):
         assert pusht.to_splits(published(folder), TASKS[name].spec)["train"].action.shape == (22_908, 2 * steps)
+
+
+@pytest.mark.slow
+def test_where_demonstrators_divide(folder):
+    """Neighbours are of different training episodes with a whole chunk left; what leads as they do covers, what does not does not."""
+    spec = TASKS["pusht_8"].spec
+    splits = pusht.to_splits(published(folder), spec)
+    train = published(folder)[: -pusht.NUM_HELDOUT]
+    owner, whole = pusht._episodes(splits["train"])
+    lengths = [len(episode.obs) for episode in train]
+    np.testing.assert_array_equal(owner, np.repeat(np.arange(len(train)), lengths))
+    np.testing.assert_array_equal(whole, np.concatenate([np.arange(n) + 8 <= n for n in lengths]))
+    found = pusht.bimodal_neighbourhoods(**splits)
+    assert 50 < len(found.obs) < 300 and found.points.shape[1:] == (task.NUM_NEIGHBOURS, 2)
+    scale = splits["train"].obs[whole].std(axis=0)
+    distance = np.linalg.norm((splits["train"].obs - found.obs[0]) / scale, axis=1)
+    nearest = sorted(np.where(whole & (owner == e), distance, np.inf).argmin() for e in range(len(train)))
+    nearest = sorted(nearest, key=lambda row: distance[row])[: task.NUM_NEIGHBOURS]
+    leads = [splits["train"].action[row, 14:] - splits["train"].obs[row, 5:7] for row in nearest]
+    np.testing.assert_allclose(found.points[0], leads, atol=1e-3)
+
+    config = TASKS["pusht_8"].evaluation.__class__(num_inputs=10, num_draws=48)
+    rows = Data(splits["train"], splits["heldout"], np.ones(len(splits["heldout"].obs), bool), found)
+
+    def judged(points):
+        """Draws that lead to each of ``points [Q, n, 2]`` equally often; anywhere at other observations."""
+        ends = np.moveaxis(np.tile(points, (1, 48 // points.shape[1], 1)), 1, 0)
+
+        def sample(key, obs, num):
+            if obs.shape[0] != len(found.obs):
+                return jax.numpy.zeros((num, obs.shape[0], 16))
+            return jax.numpy.tile(ends + obs[None, :, 5:7], 8)
+
+        metrics = task.evaluate(spec, jax.random.key(0), Conditional(sample, None), rows, config)
+        return float(metrics["bimodal_coverage"]), float(metrics["bimodal_off"])
+
+    coverage, off = judged(found.points)
+    assert coverage > 97 and off < 5
+    assert judged(found.points[:, :1]) == (0.0, pytest.approx(0, abs=10))
+    assert judged(found.points + 1000) == (0.0, 100.0)
 
 
 @pytest.mark.slow
@@ -195,4 +236,7 @@ def test_every_seed_of_a_run_is_judged_by_its_own_episodes(recordings, tmp_path,
         for name, value in TASKS["pusht_1"].simulate(key, act, made.evaluation).items():
             assert results["metrics"][name][index] == pytest.approx(value, rel=1e-3), (name, seed)
     assert results["metrics"]["score"][0] != results["metrics"]["score"][1]
-    assert results["validation"]["metric"] == "score" and {"energy_score", "marginal_w1"} <= results["metrics"].keys()
+    assert (
+        results["validation"]["metric"] == "score"
+        and {"energy_score", "marginal_w1", "bimodal_off"} <= results["metrics"].keys()
+    )

@@ -23,6 +23,8 @@ from ebgan_mdn_jax.types import Batch, InputError, PyTree, Spec, require, resolv
 RECORDINGS = {"geyser": geyser, "lasa": lasa, **dict.fromkeys(tasks.pusht.VARIANTS, pusht)}
 # Recordings with more than rows: functions (data_dir or None, cache) -> train, heldout, context of the latter.
 SPLIT_RECORDINGS = {f"pedestrians_{scene}": functools.partial(pedestrians.load, scene) for scene in pedestrians.SCENES}
+# What evaluation needs to know of a recording but its rows: functions (train, heldout) -> context of the latter.
+CONTEXTS = dict.fromkeys(tasks.pusht.VARIANTS, pusht.bimodal_neighbourhoods)
 
 
 class Dataset(NamedTuple):
@@ -88,10 +90,11 @@ def load(
             f"data.redraw=True: {name} is a recording, of which there is one; set data.redraw=False",
         )
         if name in SPLIT_RECORDINGS:
-            train, heldout, found = SPLIT_RECORDINGS[name](directory, cache_dir())
-            splits, context = {"train": train, "heldout": heldout}, jax.tree.map(lambda leaf: leaf[None], found)
+            train, heldout, context = SPLIT_RECORDINGS[name](directory, cache_dir())
+            splits = {"train": train, "heldout": heldout}
         else:
             splits = _recording(name, directory)
+            context = CONTEXTS[name](**splits) if name in CONTEXTS else ()
     else:
         num = task.num_demonstrations if num_demonstrations is None else num_demonstrations
         require(num >= 1, f"data.num_demonstrations={num}: needs at least 1 row")
@@ -106,7 +109,9 @@ def load(
         train = Batch(*map(np.stack, zip(*drawn, strict=True)))
         heldout = Batch(*(np.stack([x] * len(drawn)) for x in splits["heldout"]))
         mask = np.ones(heldout.obs.shape[:2], bool)
-    return Dataset(train, heldout, mask, _normalization(task), task.spec, context)
+    return Dataset(
+        train, heldout, mask, _normalization(task), task.spec, jax.tree.map(lambda leaf: leaf[None], context)
+    )
 
 
 def add_noise(dataset: Dataset, obs_noise: float, action_noise: float) -> Dataset:

@@ -11,6 +11,7 @@ Gaussians see neither three modes nor curved ones, and a neighbourhood that is w
 its points is not.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import chex
@@ -22,6 +23,7 @@ from ebgan_mdn_jax.types import Array, PRNGKey
 EVIDENCE = 6.0
 SEPARATION = 4.0
 LEAST_WEIGHT = 0.15
+REACH = 3.0
 _NUM_ITERATIONS = 50
 _RIDGE = 1e-3  # of the variance of all points, added to that within components
 
@@ -77,17 +79,49 @@ def two_gaussians(points: Array) -> TwoGaussians:
     if points.ndim > 2:
         flat = jax.vmap(two_gaussians)(points.reshape(-1, *points.shape[-2:]))
         return jax.tree.map(lambda x: x.reshape(points.shape[:-2]), flat)
-    count, dims = points.shape
-    centred = points - jnp.mean(points, axis=0, keepdims=True)
-    axes, scales, _ = jnp.linalg.svd(centred, full_matrices=False)
+    return _fit(points)[0]
+
+
+def shares_of_draws(points: Array, draws: Array) -> tuple[TwoGaussians, Array, Array]:
+    """How ``draws [Q, N, D]`` are divided between the two Gaussians of ``points [Q, n, D]``.
+
+    Returns:
+      The fits ``[Q]``; the weights of the Gaussians ``[Q, 2]``; and the shares ``[Q, 2]`` of the draws that belong to them: to the nearer
+      of the two, measured in deviations, if it is at most `REACH` away. What the shares lack to 1 belongs to neither.
+    """
+    chex.assert_rank([points, draws], 3)
+
+    def of_one(points, draws):
+        fit, weights, means, precision, standardise = _fit(points)
+        square = _square_distance(standardise(draws), means, precision)
+        is_nearest = jax.nn.one_hot(jnp.argmin(square, axis=-1), 2, dtype=bool)
+        return fit, weights, jnp.mean(is_nearest & (square <= REACH**2), axis=0)
+
+    return jax.vmap(of_one)(points, draws)
+
+
+def _square_distance(standard: Array, means: Array, precision: Array) -> Array:
+    """Of ``standard [n, D]`` from each of ``means [2, D]``, in deviations, squared ``[n, 2]``."""
+    apart = standard[:, None] - means[None]
+    return jnp.einsum("nkd,de,nke->nk", apart, precision, apart)
+
+
+def _fit(points: Array) -> tuple[TwoGaussians, Array, Array, Array, Callable[[Array], Array]]:
+    """The description of ``points [n, D]``, weights, means and precision in standardised coordinates, and the map ``[..., D]`` to those."""
+    count = points.shape[0]
+    centre = jnp.mean(points, axis=0, keepdims=True)
+    axes, scales, directions = jnp.linalg.svd(points - centre, full_matrices=False)
     scales = scales / jnp.sqrt(count)
     rank = scales > 1e-6 * jnp.maximum(scales[:1], 1e-30)
     standard = jnp.where(rank[None], axes * jnp.sqrt(count), 0.0)  # [n, D], with the identity as covariance
+    dims = standard.shape[1]
+
+    def standardise(others):
+        return jnp.where(rank[None], (others - centre) @ directions.T / jnp.where(rank, scales, 1.0)[None], 0.0)
 
     def log_density(weights, means, precision):
         """Of each point in each component, ``[n, 2]``, up to what one Gaussian has too."""
-        apart = standard[:, None] - means[None]
-        square = jnp.einsum("nkd,de,nke->nk", apart, precision, apart)
+        square = _square_distance(standard, means, precision)
         return jnp.log(weights)[None] - 0.5 * square + 0.5 * jnp.linalg.slogdet(precision)[1]
 
     def m_step(share):
@@ -108,7 +142,8 @@ def two_gaussians(points: Array) -> TwoGaussians:
     between = means[1] - means[0]
     separation = jnp.sqrt(between @ precision @ between)
     extra = (jnp.sum(rank) + 1) * jnp.log(count)
-    return TwoGaussians(2 * (log_two - log_one) - extra, separation, jnp.min(weights))
+    fit = TwoGaussians(2 * (log_two - log_one) - extra, separation, jnp.min(weights))
+    return fit, weights, means, precision, standardise
 
 
 def null(key: PRNGKey, points: Array) -> Array:

@@ -7,25 +7,61 @@ action is where the agent is pulled to, in pixels; ``pusht_8`` has chunks of 8.
 As in that paper the score of an episode, of 300 steps at most, is the largest share of the outline that the block has covered, of which
 95 % count as all, and the episode is over; of chunks of 16 actions 8 are executed. Starts are drawn by gym-pusht's own generator from that
 paper's seeds, 100,000 and up, and so are others than its own. What the demonstrations themselves score: `experiments.benchmarks.pusht`.
+
+Offline, policies are judged as in `tasks.recorded`, and by what they do where demonstrators divide: at held-out observations whose 16
+nearest neighbours from as many training episodes lead to two places (`data.pusht.bimodal_neighbourhoods`). Both are covered if at least
+half as many draws lead to each as neighbours do. No more than a diagnostic: the observation may tell more than its neighbours agree on.
 """
 
 import functools
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ebgan_mdn_jax.envs import chunks, gymnasium
+from ebgan_mdn_jax.evaluation import modality
 from ebgan_mdn_jax.tasks import recorded
-from ebgan_mdn_jax.tasks.base import EvaluationConfig, Task
-from ebgan_mdn_jax.types import Spec
+from ebgan_mdn_jax.tasks.base import Conditional, Data, EvaluationConfig, Task
+from ebgan_mdn_jax.types import Array, PRNGKey, Spec
 
 ENVIRONMENT = "gym_pusht/PushT-v0"
 FIRST_SEED = 100_000
 HISTORY = 2  # as in Diffusion Policy
+NUM_NEIGHBOURS = 16
 _EXECUTED = 8
 _STATE_HIGH, _ACTION_HIGH = (512.0, 512.0, 512.0, 512.0, 2 * math.pi), (512.0, 512.0)
+
+
+class Neighbourhoods(NamedTuple):
+    """Q held-out observations ``obs [Q, Do]``, and where the chunks of their neighbours lead, ``points [Q, NUM_NEIGHBOURS, 2]``."""
+
+    obs: Array
+    points: Array
+
+
+def leads_to(obs: Array, action: Array) -> Array:
+    """How far the last position of each chunk ``action [..., 2 H]`` is from the agent's at ``obs [..., Do]``, ``[..., 2]`` pixels."""
+    return action[..., -2:] - obs[..., -5:-3]
+
+
+def evaluate(spec: Spec, key: PRNGKey, policy: Conditional, data: Data, config: EvaluationConfig) -> dict[str, Array]:
+    """The metrics of `recorded.evaluate`, and of ``num_draws`` draws at each of the bimodal neighbourhoods, ``data.context``:
+
+    ``bimodal_coverage``: % where both modes are covered; ``bimodal_off``: % of draws that lead to neither.
+    """
+    key, key_draws = jax.random.split(key)
+    obs, points = data.context
+    draws = jnp.moveaxis(policy.sample(key_draws, obs, config.num_draws), 0, 1)  # [Q, N, Da]
+    leads = leads_to(jnp.broadcast_to(obs[:, None], (*draws.shape[:2], obs.shape[-1])), draws)
+    _, weights, shares = modality.shares_of_draws(points, leads)
+    return recorded.evaluate(spec, key, policy, data, config) | {
+        "bimodal_coverage": 100.0 * jnp.mean(jnp.all(shares >= 0.5 * weights, axis=-1)),
+        "bimodal_off": 100.0 * (1.0 - jnp.mean(jnp.sum(shares, axis=-1))),
+    }
 
 
 def simulate(key: jax.Array, act: Callable, config: EvaluationConfig, *, spec: Spec) -> dict[str, float]:
@@ -55,7 +91,7 @@ def make(chunk: int) -> Task:
         spec=spec,
         num_demonstrations=22_908,  # of 185 episodes
         evaluation=EvaluationConfig(num_inputs=500, num_draws=50, num_samples=50, execute=min(_EXECUTED, chunk)),
-        evaluate=functools.partial(recorded.evaluate, spec),
+        evaluate=functools.partial(evaluate, spec),
         demonstrations=None,
         conditional=None,
         modes=None,
