@@ -10,7 +10,7 @@ import pytest
 import scipy.integrate
 import scipy.stats
 
-from ebgan_mdn_jax import networks
+from ebgan_mdn_jax import denoisers, networks
 from ebgan_mdn_jax.methods import cvae
 from ebgan_mdn_jax.methods.base import in_data_units
 from ebgan_mdn_jax.normalization import Normalization
@@ -187,6 +187,44 @@ def test_the_rate_is_the_kl_to_the_learned_prior():
     np.testing.assert_allclose(draws, expected, rtol=1e-5)
 
 
+def test_a_flow_draws_the_codes_that_its_encoder_makes():
+    """Codes of actions +-0.5 lie in two lumps, beta being small, where N(0, I) has most of its draws between them."""
+    sign = np.random.default_rng(0).choice([-0.5, 0.5], (256, 1), p=[0.3, 0.7]).astype(np.float32)
+    batch = Batch(jnp.linspace(-1, 1, 256)[:, None], jnp.asarray(sign))
+    off = {}
+    for prior in ("standard", "flow"):
+        config = cvae.Config((32, 32), (32, 32), latent_dim=1, reconstruction="l1", prior=prior, decay_every=200)
+        method = cvae.make(config, SPEC, Horizon(1500, 1))
+        hyper = method.hyper._replace(learning_rate=5e-3, beta=1e-3)
+        run = jax.jit(lambda s, m=method, h=hyper: jax.lax.fori_loop(0, 1500, lambda _, s: m.step(s, batch, h)[0], s))
+        state = run(method.init(jax.random.key(0)))
+        draws = np.asarray(jax.jit(method.sample, static_argnums=3)(jax.random.key(1), state.params, batch.obs, 20))
+        off[prior] = np.mean(np.abs(np.abs(draws) - 0.5) > 0.1)
+        info = method.step(state, batch, hyper)[1]
+        assert float(info.loss) == pytest.approx(float(info.reconstruction + 1e-3 * info.kl), rel=1e-5)
+        assert method.num_evaluations == (21 if prior == "flow" else 1) and (float(info.flow) > 0) == (prior == "flow")
+    assert off["flow"] < 0.1 < 0.2 < off["standard"]
+    assert np.mean(draws > 0) == pytest.approx(0.7, abs=0.1)
+
+
+def test_a_flow_changes_nothing_else():
+    """Encoder and decoder learn what they would without it, and it takes as many steps as told."""
+    configs = [cvae.Config((8,), (8,), prior=prior, flow_steps=1) for prior in ("standard", "flow")]
+    methods = [cvae.make(config, SPEC, Horizon(10, 1)) for config in configs]
+    batch = Batch(*np.random.default_rng(0).normal(size=(2, 6, 1)).astype(np.float32))
+    states = [method.step(method.init(jax.random.key(0)), batch, method.hyper)[0] for method in methods]
+    plain, flowing = (state.params.weights for state in states)
+    jax.tree.map(np.testing.assert_array_equal, plain._replace(prior=()), flowing._replace(prior=()))
+    noise = jax.random.normal(jax.random.split(jax.random.key(5))[0], (1, 6, 2))
+    velocity = denoisers.DenoisingMLP((8,), 8).apply(flowing.prior, batch.obs, noise, jnp.zeros((1, 6)))
+    method = cvae.make(dataclasses.replace(configs[1], sample_by="mean"), SPEC, Horizon(10, 1))
+    np.testing.assert_allclose(
+        method.sample(jax.random.key(5), states[1].params, batch.obs, 1),
+        method.latents.decode(states[1].params, noise + velocity, batch.obs),
+        rtol=1e-5,
+    )
+
+
 def test_latents_in_data_units():
     normalization = Normalization((10.0,), (2.0,), (5.0,), (3.0,))
     inner = linear()
@@ -235,7 +273,8 @@ def test_every_step_draws_its_own_noise():
 
 
 @pytest.mark.parametrize(
-    "fields", [{"latent_dim": 0}, {"decay_every": -1}, {"initial_scale": 0.0}, {"decoder_hidden": (0,)}]
+    "fields",
+    [{"latent_dim": 0}, {"flow_steps": 0}, {"decay_every": -1}, {"initial_scale": 0.0}, {"decoder_hidden": (0,)}],
 )
 def test_wrong_settings_are_refused(fields):
     with pytest.raises(InputError, match=f"method.{next(iter(fields))}="):

@@ -24,6 +24,10 @@ With ``prior="learned"`` the prior is ``N(n(o), diag t(o)^2)`` of a network like
 its units, ``(z - n) / t``, in which it is N(0, I) and the KL is the one above. Encoder and decoder see the observation too, and could do
 the same: with networks that are large enough such a prior lowers no minimum. One that is not Gaussian could.
 
+With ``prior="flow"`` codes are drawn by flow matching (`methods.flow`; LAT-Flow of Mazza et al. 2026, arXiv 2605.22493): a velocity is
+learned from the codes of demonstrations, which do not learn from it. The KL stays that to N(0, I), and may be weighed far less, since draws
+no longer have to fall where codes lie. Theirs learns from the posteriors' means; here from draws of them, as the decoder does.
+
 The EBGAN-MDN authors (arXiv 2510.07562) list no settings for their CVAE; networks, Adam and StepLR(20, 0.5) are those of their
 others. The learning rate is ours: with 1e-3, 100 epochs of 500 rows end long before the deviations have settled.
 """
@@ -37,13 +41,15 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ebgan_mdn_jax import collectives, discrepancies, networks
+from ebgan_mdn_jax import collectives, denoisers, discrepancies, networks
 from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, require_decay, step_decay
+from ebgan_mdn_jax.samplers import integrators
 from ebgan_mdn_jax.types import Array, Horizon, Latents, PyTree, Spec, require, require_at_least, require_choices
 
 Draw = Literal["sample", "mean", "zero"]
 Reconstruction = Literal["gaussian", "l1", "squared"]
 Regulariser = Literal["kl", "mmd", "sinkhorn"]
+_FLOW_FREQUENCIES, _FLOW_DRAWS = 8, 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +57,7 @@ class Config:
     """Program structure.
 
     `sample` and `act` draw z from the prior, and then from the decoder ("sample") or its mean ("mean"); "zero" is the mean at the prior's.
+    With a "flow" z takes ``flow_steps`` Euler steps; "zero" then decodes 0, which none of them leads to in particular.
     ``initial_scale`` is the decoder's deviation in network units: a fixed one keeps it, a learned one starts from it. Started wide, as
     wide as the actions spread, a learned one explains them before the latent can, and training ends there. Only a "gaussian" decoder has
     deviations.
@@ -59,7 +66,7 @@ class Config:
     encoder_hidden: tuple[int, ...] = (64, 64)
     decoder_hidden: tuple[int, ...] = (64, 64)
     latent_dim: int = 2
-    prior: Literal["standard", "learned"] = "standard"
+    prior: Literal["standard", "learned", "flow"] = "standard"
     reconstruction: Reconstruction = "gaussian"
     regulariser: Regulariser = "kl"
     scale: Literal["learned", "fixed"] = "learned"
@@ -68,13 +75,14 @@ class Config:
     decay_every: int = 0
     sample_by: Draw = "sample"
     act_by: Draw = "sample"
+    flow_steps: int = 20
 
-    INFERENCE = ("sample_by", "act_by")
+    INFERENCE = ("sample_by", "act_by", "flow_steps")
 
     def __post_init__(self):
         require_choices(self, "method")
         require_decay(self.decay_every)
-        require_at_least(1, self, "method", "latent_dim", "encoder_hidden", "decoder_hidden")
+        require_at_least(1, self, "method", "latent_dim", "encoder_hidden", "decoder_hidden", "flow_steps")
         require(self.initial_scale > 0, f"method.initial_scale={self.initial_scale}: needs a positive deviation")
 
 
@@ -91,7 +99,7 @@ class Hyper(NamedTuple):
 class Weights(NamedTuple):
     """What is trained: the networks, and ``log_scale [Da]`` (the logarithm of the deviation above its floor).
 
-    ``prior`` is () where the prior is standard.
+    ``prior``: that of a learned prior, or the velocity of a flow; () where the prior is standard.
     """
 
     encoder: PyTree
@@ -110,13 +118,15 @@ class Params(NamedTuple):
 class Info(NamedTuple):
     """Logged: ``loss = reconstruction + beta kl``, its two parts (network units; nats, with constant), the decoder's mean deviation.
 
-    The loss has the other regulariser in place of the KL where there is one.
+    The loss has the other regulariser in place of the KL where there is one. ``flow``: the loss of a prior that is one, which is no part
+    of ``loss``; else 0.
     """
 
     loss: Array
     reconstruction: Array
     kl: Array
     scale: Array
+    flow: Array
 
 
 def standard_normal_kl(mean: Array, log_scale: Array) -> Array:
@@ -137,8 +147,13 @@ def make(
     """Build the method; its density is an integral over z, so ``log_prob`` is None."""
     encoder = networks.MLP(config.encoder_hidden, 2 * config.latent_dim, config.init)
     decoder = networks.MLP(config.decoder_hidden, spec.action_dim, config.init)
-    prior = networks.MLP(config.encoder_hidden, 2 * config.latent_dim, config.init)
-    learned = config.prior == "learned"
+    learned, flowing = config.prior == "learned", config.prior == "flow"
+    if flowing:
+        prior = denoisers.DenoisingMLP(config.encoder_hidden, _FLOW_FREQUENCIES, config.init)
+        prior_inputs = jnp.zeros((1, spec.obs_dim)), jnp.zeros((1, config.latent_dim)), jnp.zeros(1)
+    else:
+        prior = networks.MLP(config.encoder_hidden, 2 * config.latent_dim, config.init)
+        prior_inputs = (jnp.zeros((1, spec.obs_dim)),)
 
     def scale_of(weights, scale_floor):
         """Deviations ``[Da]`` of the decoder."""
@@ -180,11 +195,21 @@ def make(
         weights = Weights(
             encoder.init(key_encoder, jnp.zeros((1, spec.obs_dim + spec.action_dim))),
             decoder.init(key_decoder, jnp.zeros((1, config.latent_dim + spec.obs_dim))),
-            prior.init(jax.random.fold_in(key_init, 2), jnp.zeros((1, spec.obs_dim))) if learned else (),
+            prior.init(jax.random.fold_in(key_init, 2), *prior_inputs) if learned or flowing else (),
             jnp.full((spec.action_dim,), math.log(config.initial_scale), float),
         )
         params = Params(weights, jnp.asarray(Hyper().scale_floor, float))
         return TrainState(params, optimizer.init(weights), (), jnp.zeros((), jnp.int32), key_state)
+
+    def flow_loss(weights, keys, obs, latent):
+        """Flow matching of the prior with codes ``latent [B, Dz]``, at several times and noises of each."""
+        keys = jax.vmap(lambda key: jax.random.split(jax.random.fold_in(key, 2)), out_axes=1)(keys)
+        shape, dtype = (_FLOW_DRAWS, config.latent_dim), latent.dtype
+        time = jax.vmap(lambda key: jax.random.uniform(key, shape[:1], dtype), out_axes=1)(keys[0])
+        noise = jax.vmap(lambda key: jax.random.normal(key, shape, dtype), out_axes=1)(keys[1])  # [N, B, Dz]
+        latent = jnp.broadcast_to(latent, noise.shape)
+        between = (1 - time)[..., None] * noise + time[..., None] * latent
+        return jnp.mean((prior.apply(weights.prior, obs, between, time) - (latent - noise)) ** 2)
 
     def step(state, batch, hyper, axis_name=None):
         key = jax.random.fold_in(state.key, state.step)
@@ -209,20 +234,31 @@ def make(
                     penalty = discrepancies.mmd(*both)
                 else:
                     penalty = discrepancies.sinkhorn(*both, hyper.blur)
-            return reconstruction + hyper.beta * penalty, (reconstruction, kl, jnp.mean(scale))
+            loss = reconstruction + hyper.beta * penalty
+            flow = (
+                flow_loss(weights, keys, batch.obs, jax.lax.stop_gradient(latent)) if flowing else jnp.zeros_like(loss)
+            )
+            return loss + flow, Info(loss, reconstruction, kl, jnp.mean(scale), flow)
 
-        (loss, parts), grads = collectives.synced_value_and_grad(loss_fn, axis_name)(state.params.weights)
+        (_, info), grads = collectives.synced_value_and_grad(loss_fn, axis_name)(state.params.weights)
         decay = step_decay(state.step, horizon, hyper.learning_rate_decay, config.decay_every)
         weights, opt_state = descend(
             optimizer, grads, state.opt_state, state.params.weights, hyper.learning_rate * decay
         )
         params = Params(weights, scale_floor)
-        return state._replace(params=params, opt_state=opt_state, step=state.step + 1), Info(loss, *parts)
+        return state._replace(params=params, opt_state=opt_state, step=state.step + 1), info
 
     def draw(key, params, obs, num_samples, how: Draw):
         key_latent, key_noise = jax.random.split(key)
         latent = jax.random.normal(key_latent, (num_samples, obs.shape[0], config.latent_dim), obs.dtype)
-        latent = jnp.zeros_like(latent) if how == "zero" else latent
+        if how == "zero":
+            latent = jnp.zeros_like(latent)
+        elif flowing:
+            latent = integrators.euler(
+                lambda z, time: prior.apply(params.weights.prior, obs, z, jnp.full(z.shape[:-1], time)),
+                latent,
+                config.flow_steps,
+            )
         mean = decode(params.weights, latent, jnp.broadcast_to(obs, (num_samples, *obs.shape)))
         if how != "sample":
             return mean
@@ -243,5 +279,15 @@ def make(
         lambda params, obs, action: standard_normal_kl(*encode(params.weights, obs, action)),
     )
     return Method(
-        Hyper(), init, step, sample, act, energy=None, log_prob=None, mixture=None, losses=("loss",), latents=latents
+        Hyper(),
+        init,
+        step,
+        sample,
+        act,
+        energy=None,
+        log_prob=None,
+        mixture=None,
+        losses=("loss", "flow") if flowing else ("loss",),
+        latents=latents,
+        num_evaluations=config.flow_steps + 1 if flowing else 1,
     )
