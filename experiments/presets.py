@@ -26,7 +26,13 @@ Preset = Literal["default", "paper", "small"]
 
 # Modes of a task, which the authors take as the number of components.
 _MODES = {"hyperbola": 2, "lines": 3, "circle": 2, "parabola": 2, "inverse_sine": 3}
-_MODES |= {"planar_circle": 2, "planar_circle_context": 2, "planar_sequential": 4, "planar_avoiding": 24}
+_MODES |= {
+    "planar_circle": 2,
+    "planar_circle_context": 2,
+    "planar_circle_image": 2,
+    "planar_sequential": 4,
+    "planar_avoiding": 24,
+}
 _MODES |= {f"planar_fading_{percent}": 2 for percent in (0, 10, 25, 50)}
 _MODES |= {f"radial_{modes}_short": modes for modes in (2, 8, 32)}
 _MODES |= {"radial_8_short_displacement": 8, "radial_8_short_imbalanced": 8}

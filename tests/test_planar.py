@@ -13,11 +13,17 @@ import pytest
 import scipy.stats
 
 from ebgan_mdn_jax import theory
+from ebgan_mdn_jax.encoders import EncoderConfig
 from ebgan_mdn_jax.envs import planar as env
+from ebgan_mdn_jax.envs import planar_image
 from ebgan_mdn_jax.evaluation import chunks
+from ebgan_mdn_jax.methods import mdn
+from ebgan_mdn_jax.methods.base import in_data_units
+from ebgan_mdn_jax.methods.generator import GeneratorConfig
+from ebgan_mdn_jax.normalization import unit_box
 from ebgan_mdn_jax.tasks import planar
 from ebgan_mdn_jax.tasks.base import Conditional, Data
-from ebgan_mdn_jax.types import Batch, InputError, Latents
+from ebgan_mdn_jax.types import Batch, Horizon, InputError, Latents
 
 SETTINGS = [
     ("circle", None),
@@ -339,6 +345,58 @@ def test_a_context_tells_the_mode_as_often_as_it_is_right(flip, weights):
         assert np.mean(drawn == one) == pytest.approx(world_of(task).weights[one, one], abs=5 * np.sqrt(0.25 / 2_000))
     _, mask = task.modes(obs)
     np.testing.assert_array_equal(mask, np.eye(2, dtype=bool) if flip == 0 else np.ones((2, 2), bool))
+
+
+# Images
+
+
+def test_images_show_obstacles_and_where_discs_are():
+    """Areas and centres of mass to a part of a pixel, and the top of the square in the first row."""
+    obstacles = np.array([(0.1, 0.2, 0.335, 0.61), (0.7, 0.05, 0.9, 0.1)])
+    points, marks = np.array([(0.31, 0.77), (0.52, 0.433)]), np.array([[(0.2, 0.9)], [(0.8, 0.123)]])
+    images = jax.jit(planar_image.render)(*(jnp.asarray(at, jnp.float32) for at in (points, marks, obstacles)))
+    np.testing.assert_allclose(planar_image.render(points, marks, obstacles, np), images, atol=1e-4)
+    assert images.shape == (2, np.prod(planar_image.SHAPE)) and 0 <= images.min() and images.max() <= 1
+    images = np.asarray(images).reshape(2, *planar_image.SHAPE)
+    x, y = (np.arange(64) + 0.5) / 64, 1 - (np.arange(64) + 0.5) / 64
+    areas = images.sum((1, 2)) / 64**2
+    np.testing.assert_allclose(areas[:, 0], [np.prod(obstacles[:, 2:] - obstacles[:, :2], axis=1).sum()] * 2, rtol=1e-5)
+    np.testing.assert_allclose(areas[:, 1:], np.pi * planar_image.RADIUS**2, rtol=0.02)
+    for channel, centres in ((1, points), (2, marks[:, 0])):
+        mass = images[..., channel] / images[..., channel].sum((1, 2), keepdims=True)
+        np.testing.assert_allclose((mass.sum(1) @ x), centres[:, 0], atol=1e-3)
+        np.testing.assert_allclose((mass.sum(2) @ y), centres[:, 1], atol=1e-3)
+    assert images[0, 32, 10, 0] == 1 and images[0, 5, 10, 0] == 0 and images[0, 60, 51, 0] > 0  # inside, outside
+
+
+def test_a_context_is_seen_in_an_image():
+    task, plain = (planar.make("circle", chunk=8, flip=0.0, image=image) for image in (True, False))
+    assert task.spec.obs_shape == (64, 64, 3) and task.spec.obs_dim == 64 * 64 * 3
+    images, given = (jax.jit(t.demonstrations, static_argnums=1)(jax.random.key(0), 20) for t in (task, plain))
+    np.testing.assert_array_equal(images.action, given.action)
+    up = np.asarray(images.obs).reshape(20, *planar_image.SHAPE)[:, :32, :, 2].sum((1, 2)) > 0
+    np.testing.assert_array_equal(up, given.obs[:, 3])  # the second mode is the upper loop
+    draws = [t.conditional.sample(jax.random.key(1), batch.obs, 2) for t, batch in ((task, images), (plain, given))]
+    np.testing.assert_array_equal(*draws)
+    without = planar.make("radial", 8, chunk=8, image=True)
+    image = world_of(without).inputs.reshape(planar_image.SHAPE)
+    assert image[..., 0].sum() > 0 and image[..., 2].sum() == 0
+
+
+@pytest.mark.slow
+def test_a_mixture_learns_the_way_from_an_image():
+    task = planar.make("circle", chunk=8, flip=0.0, image=True)
+    encoder = EncoderConfig("spatial_softmax", (4, 4))
+    config = mdn.Config(GeneratorConfig(num_components=2, hidden=(16,), encoder=encoder))
+    normalization = unit_box(task.spec)
+    method = in_data_units(mdn.make(config, normalization.spec(task.spec), Horizon(150, 1)), normalization)
+    batch = task.demonstrations(jax.random.key(0), 16)
+    hyper = method.hyper._replace(learning_rate=0.01)
+    run = jax.jit(lambda state: jax.lax.fori_loop(0, 150, lambda _, s: method.step(s, batch, hyper)[0], state))
+    params = run(method.init(jax.random.key(0))).params
+    inputs = jnp.asarray(world_of(task).inputs)
+    draws = np.asarray(method.sample(jax.random.key(1), params, inputs, 50)).reshape(50, 2, 8, 2)
+    assert np.mean(draws[:, 1, 3:5, 1] > 0.5) > 0.95 and np.mean(draws[:, 0, 3:5, 1] < 0.5) > 0.95
 
 
 # Metrics

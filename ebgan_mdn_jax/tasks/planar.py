@@ -5,7 +5,8 @@ position, clipped to the unit square, and drawn again, up to 50 times, while it 
 the positions to go to, or the displacements, whose noise then is ``sqrt(2) sigma`` a step and negatively correlated from one to the next
 (a policy that draws them independently walks away from every mode). The observation is the start, the same in all rows, and where there
 is a context also a one-hot vector that names the mode, or with probability ``flip`` another one: a control whose multimodality is to fade
-as the context tells more.
+as the context tells more. As an image (`envs.planar_image`) it shows the same: obstacles, the start, and the middle of the way that the
+context names.
 
 The exact conditional can be sampled. Its density is the mixture of K Gaussians before clipping and rejection: exact for the circle, up to
 the chance of a collision for the others (a mode's true density is higher by one over the share that is accepted). At both ends of
@@ -22,6 +23,7 @@ import scipy.stats
 
 from ebgan_mdn_jax import mixture as mixtures
 from ebgan_mdn_jax.envs import planar as env
+from ebgan_mdn_jax.envs import planar_image
 from ebgan_mdn_jax.evaluation import chunks, latents
 from ebgan_mdn_jax.tasks.base import Conditional, Data, EvaluationConfig, Task, heldout_nll
 from ebgan_mdn_jax.types import Array, Batch, Latents, PRNGKey, Spec, require
@@ -35,8 +37,8 @@ _DRAWS_PER_MODE = 64  # so that an exact sampler misses half a share once in 300
 class World(NamedTuple):
     """A layout with its modes' probabilities, NumPy: C contexts, or 1 where there are none, and their modes.
 
-    ``inputs [C, Do]`` are the observations, ``occurrence [C]`` how often each is seen, ``weights [K, C]`` the modes' probabilities there,
-    and ``given_mode [K, C]`` the contexts' probabilities given the mode.
+    ``inputs [C, Do]`` are the observations, no two alike, ``occurrence [C]`` how often each is seen, ``weights [K, C]`` the modes'
+    probabilities there, and ``given_mode [K, C]`` the contexts' probabilities given the mode.
     """
 
     layout: env.Layout
@@ -155,7 +157,7 @@ def latent_metrics(key: PRNGKey, codes: Latents, batch: Batch, points: Array, wo
     demonstrations.
     """
     paths, contexts = jnp.asarray(world.layout.paths, float), len(world.inputs)
-    group = jnp.argmax(batch.obs[:, 2:], axis=1) if contexts > 1 else jnp.zeros(batch.obs.shape[0], int)
+    group = _context(batch.obs, world)
     low, high = jnp.asarray(_box(world), float)
     unit = (high - low) / 2
     metrics, decoded, at_zero = latents.measure(key, codes, batch, group, contexts, unit)
@@ -207,6 +209,7 @@ def make(
     flip: float | None = None,
     styles: int = 1,
     noise: float | None = None,
+    image: bool = False,
 ) -> Task:
     """A task in one of the layouts.
 
@@ -222,6 +225,7 @@ def make(
       flip: with a context: the probability that it names a wrong mode; None: without.
       styles: ways to pass each gap of the corridor.
       noise: standard deviation of a coordinate.
+      image: whether the observation is an image; for methods with an encoder of images.
 
     Raises:
       InputError: if an argument is not among these, or the weights are not one for each mode and positive, or do not add up to 1.
@@ -237,12 +241,17 @@ def make(
     inputs, given_mode = np.float32(layout.paths[:1, 0]), np.ones((count, 1))
     if flip is not None:
         given_mode = np.where(np.eye(count, dtype=bool), 1 - flip, flip / (count - 1))
-        inputs = np.concatenate([np.broadcast_to(inputs, (count, 2)), np.eye(count)], axis=1)
+        inputs = np.concatenate([np.broadcast_to(inputs, (count, 2)), np.eye(count, dtype=np.float32)], axis=1)
+    box = inputs.min(0), inputs.max(0)
+    if image:
+        named = layout.paths[:, None, chunk // 2] if flip is not None else np.zeros((1, 0, 2))
+        inputs = planar_image.render(inputs[:, :2], named, layout.obstacles, np)
+        box = np.zeros(inputs.shape[1]), np.ones(inputs.shape[1])
     joint = weights[:, None] * given_mode
     world = World(layout, actions, inputs, joint.sum(0), joint / joint.sum(0), given_mode)
     density = None if is_clipped(layout) else functools.partial(log_prob, world=world)
     return Task(
-        spec=Spec(*(tuple(map(float, inputs_at)) for inputs_at in (inputs.min(0), inputs.max(0))), *_box(world)),
+        spec=Spec(*(tuple(map(float, side)) for side in box), *_box(world), planar_image.SHAPE if image else ()),
         num_demonstrations=1000,
         evaluation=EvaluationConfig(num_samples=200, num_draws=max(1000, _DRAWS_PER_MODE * count)),
         evaluate=functools.partial(evaluate, world=world),
@@ -272,10 +281,15 @@ def _box(world: World) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(map(float, np.tile(-most, chunk))), tuple(map(float, np.tile(most, chunk)))
 
 
+def _context(obs: Array, world: World) -> Array:
+    """Which of the inputs ``obs [B, Do]`` is each, ``[B]``."""
+    inputs = jnp.asarray(world.inputs, obs.dtype)
+    return jnp.argmin(jax.lax.map(lambda one: jnp.sum((obs - one[None]) ** 2, axis=1), inputs), axis=0)
+
+
 def _weights(obs: Array, world: World) -> Array:
     """Probabilities ``[K, B]`` of the modes at ``obs [B, Do]``."""
-    weights = jnp.asarray(world.weights, float)
-    return weights[:, jnp.argmax(obs[:, 2:], axis=1)] if obs.shape[1] > 2 else jnp.tile(weights, (1, obs.shape[0]))
+    return jnp.asarray(world.weights, float)[:, _context(obs, world)]
 
 
 def _apportion(num: int, weights: np.ndarray) -> np.ndarray:
@@ -289,6 +303,7 @@ def _apportion(num: int, weights: np.ndarray) -> np.ndarray:
 VARIANTS: dict[str, Task] = {
     "planar_circle": make("circle"),
     "planar_circle_context": make("circle", flip=0.0),
+    "planar_circle_image": make("circle", chunk=16, flip=0.0, image=True),
     **{f"planar_fading_{percent}": make("circle", chunk=16, flip=percent / 100) for percent in (0, 10, 25, 50)},
     "planar_sequential": make("sequential"),
     "planar_avoiding": make("avoiding"),
