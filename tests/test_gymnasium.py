@@ -155,3 +155,12 @@ def test_without_gymnasium_the_extra_is_named(monkeypatch):
 
 def test_where_success_is_not_told_there_is_none():
     assert adapter.rollouts(KEY, act, spec(), "Silent-v0", [0]).success is None
+
+
+def test_what_cannot_be_drawn_is_told_in_one_line(monkeypatch):
+    def broken(self):
+        raise RuntimeError("no display\nat all")
+
+    monkeypatch.setattr(Line, "render", broken)
+    with pytest.raises(InputError, match=r"cannot be drawn here \(RuntimeError: no display\); give --film=0"):
+        adapter.rollouts(KEY, act, spec(), NAME, [0], film=1)

@@ -2,10 +2,12 @@
 
 import contextlib
 import itertools
+import json
 import os
 import pathlib
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -158,7 +160,7 @@ def test_a_checkpoint_is_evaluated_in_a_simulator(tmp_path, recordings, monkeypa
     """Word for word, with fewer steps and episodes."""
     pytest.importorskip("gym_pusht")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    commands, use = re.findall(
+    commands, use, _ = re.findall(
         r"```(?:python)?\n(.*?)```", section("Evaluate a checkpoint in your simulator"), re.DOTALL
     )
     assert len(commands.splitlines()) == 2
@@ -170,3 +172,17 @@ def test_a_checkpoint_is_evaluated_in_a_simulator(tmp_path, recordings, monkeypa
     with contextlib.chdir(tmp_path):
         exec(use.replace("100_050", "100_002"), names)
     assert names["episodes"].total.shape == (2,) and len(names["episodes"].frames) == 2
+
+
+@pytest.mark.slow
+def test_a_hand_opens_doors_in_a_simulator(tmp_path, recordings, monkeypatch):
+    """Word for word, with fewer steps and episodes."""
+    pytest.importorskip("gymnasium_robotics", reason="extra adroit is not installed")
+    *_, commands = re.findall(
+        r"```(?:python)?\n(.*?)```", section("Evaluate a checkpoint in your simulator"), re.DOTALL
+    )
+    shutil.copy(recordings / "d4rl" / "door-human-v0" / "door-human-v0_0.tfrecord", tmp_path)
+    run_commands(commands, tmp_path, train=["--steps=5"], simulate=["--episodes=2", "--max_steps=5"])
+    (written,) = (tmp_path / "runs" / "door" / "simulations").iterdir()
+    episodes = json.loads(written.read_text())["episodes"]
+    assert episodes["length"] == [5, 5] and episodes["success"] == [0, 0]

@@ -6,7 +6,7 @@ the start the first observation stands in. h and H follow from the dimensions of
 are clipped to the environment's box.
 
 The policy is asked for all episodes at once; each has an environment of its own, which is stepped until its episode is over. Gymnasium is
-imported on first use: it comes with the extra ``pusht`` and with every package of environments.
+imported on first use: it comes with the extras ``pusht`` and ``adroit``, and with every package of environments.
 """
 
 import contextlib
@@ -23,7 +23,9 @@ from ebgan_mdn_jax.types import InputError, Spec, require
 
 _SUCCESS = ("is_success", "success")  # where environments tell it in their info
 _FRAME_SIZE = 240  # pixels that frames have at most, about
-_EXTRA = "pip install 'ebgan_mdn_jax[pusht]' for Push-T, for others the package that they come from"
+_EXTRA = (
+    "pip install 'ebgan_mdn_jax[pusht]' for Push-T, [adroit] for Adroit, for others the package that they come from"
+)
 
 
 class Episodes(NamedTuple):
@@ -156,7 +158,13 @@ def _fit(spec: Spec, env: Any, name: str) -> tuple[int, int]:
 
 
 def _frame(env: Any) -> np.ndarray:
-    frame = env.render()
+    try:
+        frame = env.render()
+    except Exception as error:  # simulators raise many kinds where there is no display
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise InputError(
+            f"--env={env.spec.id}: cannot be drawn here ({reason}); give --film=0, or MuJoCo's a way to draw, MUJOCO_GL=egl or osmesa"
+        ) from error
     require(
         isinstance(frame, np.ndarray) and frame.ndim == 3,
         f"--env={env.spec.id}: it draws no frames; give --film=0",
