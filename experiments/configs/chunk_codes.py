@@ -20,7 +20,7 @@ from experiments.configs.base import RunSpec, TaskFigure, run_spec
 from experiments.configs.chunk_modes import SEEDS, TASKS
 
 _LONGER = {"": (), "longer": ("train.steps=4000",)}
-_REGULARISERS = {
+_KINDS = {
     "kl": ("hyper.beta=0.03",),
     "learned": ("hyper.beta=0.03", "method.prior=learned"),
     "flow": ("hyper.beta=0.003", "method.prior=flow"),
@@ -42,9 +42,15 @@ def _run(task: str, method: str, batch_size: int, *overrides: str, variant: str)
     )
 
 
-def _codes(task: str, modes: int, num_codes: int, *overrides: str, variant: str = "") -> RunSpec:
-    codes = ("method.hidden=(128,128)", f"method.num_codes={num_codes}")
-    return _run(task, "vq", max(64, 8 * modes), *codes, *overrides, variant=variant)
+def codes(task: str, modes: int, num_codes: int, *overrides: str, variant: str = "") -> RunSpec:
+    """A vector-quantised policy."""
+    settings = ("method.hidden=(128,128)", f"method.num_codes={num_codes}")
+    return _run(task, "vq", max(64, 8 * modes), *settings, *overrides, variant=variant)
+
+
+def cvae(task: str, kind: str, *overrides: str, variant: str = "") -> RunSpec:
+    """A CVAE with that prior or regulariser."""
+    return _run(task, "cvae", 64, *_CVAE, *_KINDS[kind], *overrides, variant=variant)
 
 
 def _variant(*names: str) -> str:
@@ -55,13 +61,9 @@ RUNS = tuple(
     run
     for modes, task in TASKS.items()
     for run in (
-        *(_codes(task, modes, 2 * modes, *steps, variant=name) for name, steps in _LONGER.items()),
-        _codes(task, modes, math.isqrt(2 * modes), "method.num_levels=2", variant="levels"),
-        *(
-            _run(task, "cvae", 64, *_CVAE, *settings, *steps, variant=_variant(kind, name))
-            for kind, settings in _REGULARISERS.items()
-            for name, steps in _LONGER.items()
-        ),
+        *(codes(task, modes, 2 * modes, *steps, variant=name) for name, steps in _LONGER.items()),
+        codes(task, modes, math.isqrt(2 * modes), "method.num_levels=2", variant="levels"),
+        *(cvae(task, kind, *steps, variant=_variant(kind, name)) for kind in _KINDS for name, steps in _LONGER.items()),
     )
 )
 

@@ -20,21 +20,22 @@ _NETWORK = {
 _LONGER = "train.steps=4000"
 
 
-def _run(task: str, method: str, *overrides: str, variant: str = "") -> RunSpec:
+def run(task: str, method: str, *overrides: str, variant: str = "") -> RunSpec:
+    """A policy that carries noise to chunks."""
     settings = ("train.steps=1000", "train.batch_size=64", _NETWORK[method])
     return run_spec(task, method, SEEDS, *settings, *overrides, variant=variant)
 
 
 RUNS = tuple(
-    run
+    one
     for task in TASKS.values()
-    for run in (
+    for one in (
         *(
-            _run(task, method, *of, variant=name)
+            run(task, method, *of, variant=name)
             for method in _NETWORK
             for name, of in (("", ()), ("longer", (_LONGER,)))
         ),
-        *(_run(task, "flow", _LONGER, f"method.num_steps={n}", variant=f"longer,num_steps={n}") for n in (1, 100)),
+        *(run(task, "flow", _LONGER, f"method.num_steps={n}", variant=f"longer,num_steps={n}") for n in (1, 100)),
     )
 )
 
