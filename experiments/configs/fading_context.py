@@ -4,12 +4,14 @@ Command:  python -m experiments.sweep --config=fading_context
 Seeds:    4 (0 to 3)
 Settings: two ways round a circle in chunks of 16 positions; the context names the right one, but with a probability of 0, 10, 25 or 50 %
           the other. Networks of 2 x 128 and 2,000 steps; mixtures of 4 components, 32 negatives, 5 discriminator steps,
-          20 and 100 evaluations of flow and diffusion.
+          20 and 100 evaluations of flow and diffusion. IBC searches without derivatives, or, "langevin", with the chains of
+          `ibc_particle`, which give it its negatives, too.
 Expected: no published number. Without ambiguity none should lose to regression; with it, regression leaves both ways.
 Run time: about 25 minutes on one CPU core of two, the other more than busy.
 """
 
 from experiments.configs.base import TaskFigure, run_spec
+from experiments.configs.ibc_particle import CHAINS
 
 _MIXTURE = ("method.generator.num_components=4", "method.generator.hidden=(128,128)")
 _METHODS = {
@@ -26,15 +28,17 @@ _METHODS = {
     "flow": ("method.denoiser.hidden=(128,128)",),
     "diffusion": ("method.denoiser.hidden=(128,128)",),
     "ibc": ("method.energy_hidden=(128,128)", "method.num_negatives=32"),
+    "ibc langevin": ("method.energy_hidden=(128,128)", "method.num_negatives=8", "method.langevin_share=1", *CHAINS),
 }
 
 RUNS = tuple(
     run_spec(
         f"planar_fading_{percent}",
-        method,
+        method.partition(" ")[0],
         4,
         *(() if method == "nearest_neighbour" else ("train.steps=2000",)),
         *settings,
+        variant=method.partition(" ")[2],
     )
     for percent in (0, 10, 25, 50)
     for method, settings in _METHODS.items()
