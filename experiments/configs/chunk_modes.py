@@ -5,9 +5,10 @@ Command:  python -m experiments.sweep --config=chunk_modes
 Seeds:    4 (0 to 3); "full", for an accelerator, has 16, and 2, 4, 8, 16, 32 and 64 modes, and its mixtures 8,000 steps, since of 64 modes
           an MDN in one trial left a tenth after 2,000
 Settings: spokes in chunks of 16 positions; networks of 2 x 128, 1,000 steps. Mixtures as `mixture_of_chunks` says, with 2,000 steps
-          (chosen by seeds 100 to 103 of an MDN with 8 modes). Others have minibatches of 64; an EBGAN sees 16 negatives, IBC 32 or,
-          "langevin", 8 that the chains of `ibc_particle` give it, which also search; the cGAN's discriminator and the EBGAN's energy have
-          2 updates a step. Nearest neighbours are all rows, hardly blurred, as there is one observation: it draws demonstrations.
+          (chosen by seeds 100 to 103 of an MDN with 8 modes); "mean" draws means of components. Others have minibatches of 64; an EBGAN
+          sees 16 negatives, IBC 32 or, "langevin", 8 that the chains of `ibc_particle` give it, which also search; the cGAN's
+          discriminator and the EBGAN's energy have 2 updates a step. Nearest neighbours are all rows, hardly blurred, as there is one
+          observation: it draws demonstrations.
 Expected: no published number. A head of whole chunks keeps at least 95 % of the modes, and at most 1 % more than the demonstrator strays.
 Run time: about 10 minutes on 2 CPU cores, two workers sharing the sweep; "full" has not been run.
 """
@@ -74,9 +75,10 @@ _ALL_TASKS = {modes: f"radial_{modes}_short" for modes in (2, 4, 8, 16, 32, 64)}
 def _runs(tasks: dict[int, str], mixture_steps: int) -> tuple[RunSpec, ...]:
     return (
         *(
-            mixture_of_chunks(task, method, modes, f"train.steps={mixture_steps}")
+            mixture_of_chunks(task, method, modes, f"train.steps={mixture_steps}", *how, variant=name)
             for modes, task in tasks.items()
             for method in _RATES
+            for name, how in (("", ()), ("mean", ("method.sample_by=component_mean",)))
         ),
         *(_other(task, method) for method in _OTHERS for task in tasks.values()),
     )
