@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ebgan_mdn_jax.data import formats
 from ebgan_mdn_jax.methods import METHODS
-from ebgan_mdn_jax.tasks import TASKS, find
+from ebgan_mdn_jax.tasks import TASKS, find, require_known
 from ebgan_mdn_jax.tasks.base import EvaluationConfig
 from ebgan_mdn_jax.training.devices import Parallel
 from ebgan_mdn_jax.types import InputError, from_fields, require, require_choices, resolve_path
@@ -131,7 +131,8 @@ def make_config(
       InputError: if a name, path, type or value is wrong.
     """
     own = formats.has_reader(task_name)
-    require(own or task_name in TASKS, f"unknown task {task_name!r}: expected one of {', '.join(TASKS)}")
+    if not own:
+        require_known(task_name)
     require(method_name in METHODS, f"unknown method {method_name!r}: expected one of {', '.join(METHODS)}")
     require(num_seeds >= 1, f"seeds={num_seeds}: needs at least 1")
     require(first_seed >= 0, f"first_seed={first_seed}: needs 0 or more")

@@ -123,6 +123,7 @@ def test_settings_that_exclude_each_other_are_refused():
     ("task", "method", "seeds", "first", "message"),
     [
         ("x", "mdn", 1, 0, "unknown task 'x': expected one of hyperbola"),
+        ("two_linc", "mdn", 1, 0, "unknown task 'two_linc': did you mean two_link"),
         ("lines", "x", 1, 0, f"unknown method 'x': expected one of {', '.join(METHODS)}"),
         ("lines", "mdn", 0, 0, "seeds=0: needs at least 1"),
         ("lines", "mdn", -3, 0, "seeds=-3: needs at least 1"),

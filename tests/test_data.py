@@ -33,7 +33,7 @@ def recording(recordings):
 
 def one_line(error):
     message = str(error.value)
-    assert message and "\n" not in message and len(message) < 1500  # the names of all tasks are the longest
+    assert message and "\n" not in message and len(message) < 2500  # the names of all tasks are the longest
     return message
 
 

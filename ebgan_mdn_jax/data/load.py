@@ -76,7 +76,7 @@ def load(
     Raises:
       InputError: if data are missing, damaged or not finite, or the folder cannot be written.
     """
-    require(name in TASKS, f"unknown task {name!r}: expected one of {', '.join(TASKS)}")
+    tasks.require_known(name)
     task = TASKS[name]
     directory = resolve_path(data_dir) if data_dir else None
     context = ()

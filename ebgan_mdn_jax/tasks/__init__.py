@@ -1,5 +1,7 @@
 """Registry of tasks."""
 
+import difflib
+
 from ebgan_mdn_jax.tasks import (
     coordinates,
     discontinuous,
@@ -22,6 +24,7 @@ from ebgan_mdn_jax.tasks import (
     universal_robots,
 )
 from ebgan_mdn_jax.tasks.base import Task
+from ebgan_mdn_jax.types import require
 
 TASKS: dict[str, Task] = {
     "hyperbola": multivalued.HYPERBOLA,
@@ -61,3 +64,10 @@ TASKS: dict[str, Task] = {
 def find(name: str) -> Task:
     """The task of that name; for other names, which are files', what all demonstrations of your own share."""
     return TASKS.get(name, recorded.RECORDED)
+
+
+def require_known(name: str) -> None:
+    """Raise `InputError`, which names the tasks that are spelt alike or else all, unless there is a task of that name."""
+    close = difflib.get_close_matches(name, TASKS, n=5)
+    expected = f"did you mean {', '.join(close)}?" if close else f"expected one of {', '.join(TASKS)}"
+    require(name in TASKS, f"unknown task {name!r}: {expected}")
