@@ -32,7 +32,8 @@ class Batch(NamedTuple):
 class Latents(NamedTuple):
     """The codes ``[B, Dz]`` of a policy with an encoder. Of a method, all functions take its params first.
 
-    The encoder's law of a code is Gaussian; ``rate`` is its KL to the law that codes are drawn from when there is no action.
+    The encoder's law of a code is Gaussian; ``rate`` is its KL to the prior that training weighs it against: the law that codes are drawn
+    from when there is no action, but for a flow.
     """
 
     encode: Callable  # (obs [B, Do], action [B, Da]) -> mean [B, Dz], log_scale [B, Dz]

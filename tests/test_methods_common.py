@@ -240,7 +240,7 @@ VARIANTS = {
         ({"num_candidates": 64, "search": "langevin", "second_pass": True}, {}),
         ({"num_candidates": 64, "replay_buffer": 2_000}, {}),
     ),
-    "cvae": (({}, {}), ({"regulariser": "sinkhorn"}, {})),
+    "cvae": (({}, {}), ({"regulariser": "sinkhorn"}, {}), ({"prior": "flow"}, {})),
     "vq": (({"num_levels": 2, "latent_dim": 2, "num_codes": 4}, {"restart_below": 1.0}),),
     "energy_score": (({"network": "lipschitz"}, {"lipschitz": 1.0}),),  # a limit that is reached at once
 }

@@ -378,6 +378,8 @@ def test_a_context_is_seen_in_an_image():
     np.testing.assert_array_equal(up, given.obs[:, 3])  # the second mode is the upper loop
     draws = [t.conditional.sample(jax.random.key(1), batch.obs, 2) for t, batch in ((task, images), (plain, given))]
     np.testing.assert_array_equal(*draws)
+    with pytest.raises(InputError, match="image=True: some ways of sequential share their middle"):
+        planar.make("sequential", flip=0.0, image=True)
     without = planar.make("radial", 8, chunk=8, image=True)
     image = world_of(without).inputs.reshape(planar_image.SHAPE)
     assert image[..., 0].sum() > 0 and image[..., 2].sum() == 0

@@ -12,6 +12,7 @@ import pytest
 from ebgan_mdn_jax import data
 from ebgan_mdn_jax.data import pusht
 from ebgan_mdn_jax.envs import gymnasium as adapter
+from ebgan_mdn_jax.evaluation import modality
 from ebgan_mdn_jax.policy import Policy
 from ebgan_mdn_jax.tasks import TASKS
 from ebgan_mdn_jax.tasks import pusht as task
@@ -103,6 +104,8 @@ def test_where_demonstrators_divide(folder):
     assert coverage > 97 and off < 5
     assert judged(found.points[:, :1]) == (0.0, pytest.approx(0, abs=10))
     assert judged(found.points + 1000) == (0.0, 100.0)
+    blurred = modality.null(jax.random.key(0), jax.numpy.asarray(np.tile(found.points, (1, 3, 1))))
+    assert judged(blurred)[0] < 5  # one Gaussian with the same mean and covariance, not two ways
 
 
 @pytest.mark.slow

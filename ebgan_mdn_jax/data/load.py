@@ -94,7 +94,6 @@ def load(
             splits = {"train": train, "heldout": heldout}
         else:
             splits = _recording(name, directory)
-            context = CONTEXTS[name](**splits) if name in CONTEXTS else ()
     else:
         num = task.num_demonstrations if num_demonstrations is None else num_demonstrations
         require(num >= 1, f"data.num_demonstrations={num}: needs at least 1 row")
@@ -102,6 +101,9 @@ def load(
         splits = _synthetic(name, num, directory or cache_dir(), draws)
     for split, batch in splits.items():
         check(batch, task.spec, f"{name} ({split})")
+    if name in CONTEXTS:
+        with _one_arithmetic():
+            context = CONTEXTS[name](**splits)
     if "recording" in splits:
         train, heldout, mask = fold(splits["recording"], task.num_folds)
     else:
@@ -164,10 +166,16 @@ def _normalization(task: Task) -> normalization.Normalization:
     return normalization.unit_box(task.spec) if task.normalize else normalization.identity(task.spec)
 
 
+@contextlib.contextmanager
+def _one_arithmetic():
+    """On the CPU and in float32, whatever the run uses, so that a task's data are the same everywhere."""
+    with jax.enable_x64(False), jax.default_device(jax.local_devices(backend="cpu")[0]):
+        yield
+
+
 def _synthetic(name: str, num: int, directory: pathlib.Path, draws: Sequence[int]) -> dict[str, Batch]:
     def make(seed, count):
-        # On the CPU and in float32, whatever the run uses, so that a task's data are the same everywhere.
-        with jax.enable_x64(False), jax.default_device(jax.local_devices(backend="cpu")[0]):
+        with _one_arithmetic():
             return TASKS[name].demonstrations(jax.random.key(seed), count)
 
     def prepare(draw):

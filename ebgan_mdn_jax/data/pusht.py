@@ -104,8 +104,9 @@ def to_splits(found: list[Episode], spec: Spec) -> dict[str, Batch]:
 def bimodal_neighbourhoods(train: Batch, heldout: Batch) -> Neighbourhoods:
     """Where demonstrators divide: held-out rows, every third of them, whose neighbours in training episodes lead to two places.
 
-    As `experiments.audit` finds them (`modality.two_gaussians`), with observations in standard deviations of the training rows. Rows at the
-    end of an episode, whose chunks are filled up, count neither as rows nor as neighbours.
+    By the test of `experiments.audit` (`modality.two_gaussians`), of where chunks lead from the agent's position (`leads_to`), with
+    observations in standard deviations of the training rows. Rows at the end of an episode, whose chunks are filled up, count neither as
+    rows nor as neighbours.
 
     Args:
       train: ``obs [rows, h 5]``, ``action [rows, H 2]``: all rows of some episodes, in order, with a history of h >= 2.

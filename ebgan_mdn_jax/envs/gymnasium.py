@@ -163,7 +163,7 @@ def _frame(env: Any) -> np.ndarray:
     except Exception as error:  # simulators raise many kinds where there is no display
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise InputError(
-            f"--env={env.spec.id}: cannot be drawn here ({reason}); give --film=0, or MuJoCo's a way to draw, MUJOCO_GL=egl or osmesa"
+            f"--env={env.spec.id}: cannot be drawn here ({reason}); give --film=0, or for MuJoCo set MUJOCO_GL=egl or osmesa"
         ) from error
     require(
         isinstance(frame, np.ndarray) and frame.ndim == 3,

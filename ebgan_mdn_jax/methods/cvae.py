@@ -25,8 +25,8 @@ its units, ``(z - n) / t``, in which it is N(0, I) and the KL is the one above. 
 the same: with networks that are large enough such a prior lowers no minimum. One that is not Gaussian could.
 
 With ``prior="flow"`` codes are drawn by flow matching (`methods.flow`; LAT-Flow of Mazza et al. 2026, arXiv 2605.22493): a velocity is
-learned from the codes of demonstrations, which do not learn from it. The KL stays that to N(0, I), and may be weighed far less, since draws
-no longer have to fall where codes lie. Theirs learns from the posteriors' means; here from draws of them, as the decoder does.
+learned from the codes of demonstrations, which do not learn from it. The KL stays that to N(0, I), and may be weighed far less, since codes
+no longer have to lie where N(0, I) draws. Theirs learns from the posteriors' means; here from draws of them, as the decoder does.
 
 The EBGAN-MDN authors (arXiv 2510.07562) list no settings for their CVAE; networks, Adam and StepLR(20, 0.5) are those of their
 others. The learning rate is ours: with 1e-3, 100 epochs of 500 rows end long before the deviations have settled.
@@ -57,7 +57,7 @@ class Config:
     """Program structure.
 
     `sample` and `act` draw z from the prior, and then from the decoder ("sample") or its mean ("mean"); "zero" is the mean at the prior's.
-    With a "flow" z takes ``flow_steps`` Euler steps; "zero" then decodes 0, which none of them leads to in particular.
+    With a "flow" z takes ``flow_steps`` Euler steps; "zero" then decodes 0, which is no mean of such codes.
     ``initial_scale`` is the decoder's deviation in network units: a fixed one keeps it, a learned one starts from it. Started wide, as
     wide as the actions spread, a learned one explains them before the latent can, and training ends there. Only a "gaussian" decoder has
     deviations.

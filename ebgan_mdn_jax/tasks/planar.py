@@ -14,6 +14,7 @@ the chance of a collision for the others (a mode's true density is higher by one
 """
 
 import functools
+import math
 from typing import NamedTuple, get_args
 
 import jax
@@ -31,7 +32,7 @@ from ebgan_mdn_jax.types import Array, Batch, Latents, PRNGKey, Spec, require
 MOST_TRIES = 50
 TAUS = (0.5, 0.1)
 _MARGIN = 5.0  # of the action box, in standard deviations
-_DRAWS_PER_MODE = 64  # so that an exact sampler misses half a share once in 300,000
+_DRAWS_PER_MODE = 64  # of the rarest, so that an exact sampler misses half a share once in 300,000
 
 
 class World(NamedTuple):
@@ -247,13 +248,17 @@ def make(
         named = layout.paths[:, None, chunk // 2] if flip is not None else np.zeros((1, 0, 2))
         inputs = planar_image.render(inputs[:, :2], named, layout.obstacles, np)
         box = np.zeros(inputs.shape[1]), np.ones(inputs.shape[1])
+        alike = len(np.unique(inputs, axis=0)) < len(inputs)
+        require(not alike, f"image={image}: some ways of {name} share their middle, so that a mark there names none")
     joint = weights[:, None] * given_mode
     world = World(layout, actions, inputs, joint.sum(0), joint / joint.sum(0), given_mode)
     density = None if is_clipped(layout) else functools.partial(log_prob, world=world)
     return Task(
         spec=Spec(*(tuple(map(float, side)) for side in box), *_box(world), planar_image.SHAPE if image else ()),
         num_demonstrations=1000,
-        evaluation=EvaluationConfig(num_samples=200, num_draws=max(1000, _DRAWS_PER_MODE * count)),
+        evaluation=EvaluationConfig(
+            num_samples=200, num_draws=max(1000, math.ceil(_DRAWS_PER_MODE / weights.min() - 1e-6))
+        ),
         evaluate=functools.partial(evaluate, world=world),
         demonstrations=functools.partial(demonstrations, world=world),
         conditional=Conditional(functools.partial(sample, world=world), density),

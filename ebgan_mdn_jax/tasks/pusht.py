@@ -10,7 +10,8 @@ paper's seeds, 100,000 and up, and so are others than its own. What the demonstr
 
 Offline, policies are judged as in `tasks.recorded`, and by what they do where demonstrators divide: at held-out observations whose 16
 nearest neighbours from as many training episodes lead to two places (`data.pusht.bimodal_neighbourhoods`). Both are covered if at least
-half as many draws lead to each as neighbours do. No more than a diagnostic: the observation may tell more than its neighbours agree on.
+half as many draws lead to each as neighbours do, and the draws pass the same test for two modes: a wide Gaussian over both places does not.
+No more than a diagnostic: the observation may tell more than its neighbours agree on.
 """
 
 import functools
@@ -58,8 +59,9 @@ def evaluate(spec: Spec, key: PRNGKey, policy: Conditional, data: Data, config: 
     draws = jnp.moveaxis(policy.sample(key_draws, obs, config.num_draws), 0, 1)  # [Q, N, Da]
     leads = leads_to(jnp.broadcast_to(obs[:, None], (*draws.shape[:2], obs.shape[-1])), draws)
     _, weights, shares = modality.shares_of_draws(points, leads)
+    covered = jnp.all(shares >= 0.5 * weights, axis=-1) & modality.two_gaussians(leads).bimodal
     return recorded.evaluate(spec, key, policy, data, config) | {
-        "bimodal_coverage": 100.0 * jnp.mean(jnp.all(shares >= 0.5 * weights, axis=-1)),
+        "bimodal_coverage": 100.0 * jnp.mean(covered),
         "bimodal_off": 100.0 * (1.0 - jnp.mean(jnp.sum(shares, axis=-1))),
     }
 
