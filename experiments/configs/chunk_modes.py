@@ -10,7 +10,8 @@ Settings: spokes in chunks of 16 positions; networks of 2 x 128, 1,000 steps. Mi
           discriminator and the EBGAN's energy have 2 updates a step. Nearest neighbours are all rows, hardly blurred, as there is one
           observation: it draws demonstrations.
 Expected: no published number. A head of whole chunks keeps at least 95 % of the modes, and at most 1 % more than the demonstrator strays.
-Run time: about 10 minutes on 2 CPU cores, two workers sharing the sweep; "full" has not been run.
+Run time: about 10 minutes on 2 CPU cores, two workers sharing the sweep, without "mean" and "langevin", which the published table does not
+          have yet; "full" has not been run.
 """
 
 from experiments.configs.base import ArraysFigure, RunSpec, TaskFigure, run_spec
