@@ -18,7 +18,7 @@ from test_report import write_run
 
 from ebgan_mdn_jax.evaluation import statistics
 from ebgan_mdn_jax.methods import METHODS
-from ebgan_mdn_jax.tasks import TASKS
+from ebgan_mdn_jax.tasks import TASKS, pusht
 from ebgan_mdn_jax.tasks.base import Conditional, Data
 from ebgan_mdn_jax.types import Batch, Horizon, InputError, Latents
 from experiments import figures
@@ -201,8 +201,9 @@ def metric_names(task, with_density, with_codes):
     )
     num = task.num_demonstrations // task.num_folds if task.drawn else 5  # drawings are judged as a whole
     heldout = Batch(jnp.zeros((num, task.spec.obs_dim)), jnp.zeros((num, dim)))
-    key, mask = jax.random.key(0), jnp.ones(num, bool)
-    names = list(jax.eval_shape(lambda: task.evaluate(key, policy, Data(heldout, heldout, mask), task.evaluation)))
+    places = pusht.Neighbourhoods(jnp.zeros((3, task.spec.obs_dim)), jnp.zeros((3, pusht.NUM_NEIGHBOURS, 2)))
+    data = Data(heldout, heldout, jnp.ones(num, bool), places if task in pusht.VARIANTS.values() else ())
+    names = list(jax.eval_shape(lambda: task.evaluate(jax.random.key(0), policy, data, task.evaluation)))
     return names + (["score", "success", "length"] if task.simulate else [])
 
 
