@@ -72,11 +72,11 @@ def test_where_demonstrators_divide(folder):
     spec = TASKS["pusht_8"].spec
     splits = pusht.to_splits(published(folder), spec)
     train = published(folder)[: -pusht.NUM_HELDOUT]
-    owner, whole = pusht._episodes(splits["train"])
+    owner, whole = task._episodes(splits["train"])
     lengths = [len(episode.obs) for episode in train]
     np.testing.assert_array_equal(owner, np.repeat(np.arange(len(train)), lengths))
     np.testing.assert_array_equal(whole, np.concatenate([np.arange(n) + 8 <= n for n in lengths]))
-    found = pusht.bimodal_neighbourhoods(**splits)
+    found = task.bimodal_neighbourhoods(**splits)
     assert 50 < len(found.obs) < 300 and found.points.shape[1:] == (task.NUM_NEIGHBOURS, 2)
     scale = splits["train"].obs[whole].std(axis=0)
     distance = np.linalg.norm((splits["train"].obs - found.obs[0]) / scale, axis=1)

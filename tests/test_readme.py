@@ -175,7 +175,7 @@ def test_a_checkpoint_is_evaluated_in_a_simulator(tmp_path, recordings, monkeypa
 
 
 @pytest.mark.slow
-def test_a_hand_opens_doors_in_a_simulator(tmp_path, recordings, monkeypatch):
+def test_a_policy_of_a_hand_is_simulated_at_a_door(tmp_path, recordings, monkeypatch):
     """Word for word, with fewer steps and episodes."""
     pytest.importorskip("gymnasium_robotics", reason="extra adroit is not installed")
     *_, commands = re.findall(

@@ -24,7 +24,7 @@ RECORDINGS = {"geyser": geyser, "lasa": lasa, **dict.fromkeys(tasks.pusht.VARIAN
 # Recordings with more than rows: functions (data_dir or None, cache) -> train, heldout, context of the latter.
 SPLIT_RECORDINGS = {f"pedestrians_{scene}": functools.partial(pedestrians.load, scene) for scene in pedestrians.SCENES}
 # What evaluation needs to know of a recording but its rows: functions (train, heldout) -> context of the latter.
-CONTEXTS = dict.fromkeys(tasks.pusht.VARIANTS, pusht.bimodal_neighbourhoods)
+CONTEXTS = dict.fromkeys(tasks.pusht.VARIANTS, tasks.pusht.bimodal_neighbourhoods)
 
 
 class Dataset(NamedTuple):
@@ -102,7 +102,7 @@ def load(
     for split, batch in splits.items():
         check(batch, task.spec, f"{name} ({split})")
     if name in CONTEXTS:
-        with _one_arithmetic():
+        with _on_cpu_in_float32():
             context = CONTEXTS[name](**splits)
     if "recording" in splits:
         train, heldout, mask = fold(splits["recording"], task.num_folds)
@@ -167,15 +167,15 @@ def _normalization(task: Task) -> normalization.Normalization:
 
 
 @contextlib.contextmanager
-def _one_arithmetic():
-    """On the CPU and in float32, whatever the run uses, so that a task's data are the same everywhere."""
+def _on_cpu_in_float32():
+    """Whatever the run uses, so that a task's data are the same everywhere."""
     with jax.enable_x64(False), jax.default_device(jax.local_devices(backend="cpu")[0]):
         yield
 
 
 def _synthetic(name: str, num: int, directory: pathlib.Path, draws: Sequence[int]) -> dict[str, Batch]:
     def make(seed, count):
-        with _one_arithmetic():
+        with _on_cpu_in_float32():
             return TASKS[name].demonstrations(jax.random.key(seed), count)
 
     def prepare(draw):

@@ -15,13 +15,10 @@ import urllib.request
 import zipfile
 import zlib
 
-import jax.numpy as jnp
 import numpy as np
 
 from ebgan_mdn_jax.data import formats
 from ebgan_mdn_jax.data.windows import Episode, windows
-from ebgan_mdn_jax.evaluation import modality
-from ebgan_mdn_jax.tasks.pusht import NUM_NEIGHBOURS, Neighbourhoods, leads_to
 from ebgan_mdn_jax.types import Batch, InputError, Spec, require
 
 URL = "https://diffusion-policy.cs.columbia.edu/data/training/pusht.zip"
@@ -99,37 +96,3 @@ def to_splits(found: list[Episode], spec: Spec) -> dict[str, Batch]:
         split: Batch(*map(np.concatenate, zip(*(windows(episode, *shape) for episode in part), strict=True)))
         for split, part in parts
     }
-
-
-def bimodal_neighbourhoods(train: Batch, heldout: Batch) -> Neighbourhoods:
-    """Where demonstrators divide: held-out rows, every third of them, whose neighbours in training episodes lead to two places.
-
-    By the test of `experiments.audit` (`modality.two_gaussians`), of where chunks lead from the agent's position (`leads_to`), with
-    observations in standard deviations of the training rows. Rows at the end of an episode, whose chunks are filled up, count neither as
-    rows nor as neighbours.
-
-    Args:
-      train: ``obs [rows, h 5]``, ``action [rows, H 2]``: all rows of some episodes, in order, with a history of h >= 2.
-      heldout: rows of others.
-    """
-    owner, whole = _episodes(train)
-    obs, action, owner = train.obs[whole], train.action[whole], owner[whole]
-    rows = np.flatnonzero(_episodes(heldout)[1])[::3]
-    mean, scale = obs.mean(axis=0), obs.std(axis=0)
-    query, known = (jnp.asarray((x - mean) / scale, jnp.float32) for x in (heldout.obs[rows], obs))
-    others = np.full(len(rows), -1)  # no training episode is their own
-    near = np.asarray(modality.neighbours(query, others, known, owner, owner.max() + 1, NUM_NEIGHBOURS))
-    points = np.asarray(leads_to(obs, action))[near]
-    bimodal = np.asarray(modality.two_gaussians(jnp.asarray(points)).bimodal)
-    return Neighbourhoods(heldout.obs[rows][bimodal], points[bimodal])
-
-
-def _episodes(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-    """Of rows in order: the number of the episode of each, and whether its chunk ends before the episode does.
-
-    Within an episode the older states of a row are the newer ones of the row before.
-    """
-    follows = np.all(batch.obs[1:, :-_OBS_DIM] == batch.obs[:-1, _OBS_DIM:], axis=1)
-    owner = np.concatenate([[0], np.cumsum(~follows)])
-    left = np.searchsorted(owner, owner, side="right") - np.arange(len(owner))
-    return owner, left >= batch.action.shape[1] // _ACTION_DIM

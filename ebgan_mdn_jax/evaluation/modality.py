@@ -82,20 +82,22 @@ def two_gaussians(points: Array) -> TwoGaussians:
     return _fit(points)[0]
 
 
-def shares_of_draws(points: Array, draws: Array) -> tuple[TwoGaussians, Array, Array]:
+def shares_of_draws(points: Array, draws: Array) -> tuple[Array, Array]:
     """How ``draws [Q, N, D]`` are divided between the two Gaussians of ``points [Q, n, D]``.
 
+    Draws of one wide Gaussian over both have a share in each: whether draws are two modes is for `two_gaussians` of them to say.
+
     Returns:
-      The fits ``[Q]``; the weights of the Gaussians ``[Q, 2]``; and the shares ``[Q, 2]`` of the draws that belong to them: to the nearer
-      of the two, measured in deviations, if it is at most `REACH` away. What the shares lack to 1 belongs to neither.
+      The weights of the Gaussians ``[Q, 2]``, and the shares ``[Q, 2]`` of the draws that belong to them: to the nearer of the two,
+      measured in deviations, if it is at most `REACH` away. What the shares lack to 1 belongs to neither.
     """
     chex.assert_rank([points, draws], 3)
 
     def of_one(points, draws):
-        fit, weights, means, precision, standardise = _fit(points)
+        _, weights, means, precision, standardise = _fit(points)
         square = _square_distance(standardise(draws), means, precision)
         is_nearest = jax.nn.one_hot(jnp.argmin(square, axis=-1), 2, dtype=bool)
-        return fit, weights, jnp.mean(is_nearest & (square <= REACH**2), axis=0)
+        return weights, jnp.mean(is_nearest & (square <= REACH**2), axis=0)
 
     return jax.vmap(of_one)(points, draws)
 

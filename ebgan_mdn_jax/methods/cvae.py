@@ -43,6 +43,7 @@ import optax
 
 from ebgan_mdn_jax import collectives, denoisers, discrepancies, networks
 from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, require_decay, step_decay
+from ebgan_mdn_jax.methods.flow import interpolate
 from ebgan_mdn_jax.samplers import integrators
 from ebgan_mdn_jax.types import Array, Horizon, Latents, PyTree, Spec, require, require_at_least, require_choices
 
@@ -202,14 +203,10 @@ def make(
         return TrainState(params, optimizer.init(weights), (), jnp.zeros((), jnp.int32), key_state)
 
     def flow_loss(weights, keys, obs, latent):
-        """Flow matching of the prior with codes ``latent [B, Dz]``, at several times and noises of each."""
-        keys = jax.vmap(lambda key: jax.random.split(jax.random.fold_in(key, 2)), out_axes=1)(keys)
-        shape, dtype = (_FLOW_DRAWS, config.latent_dim), latent.dtype
-        time = jax.vmap(lambda key: jax.random.uniform(key, shape[:1], dtype), out_axes=1)(keys[0])
-        noise = jax.vmap(lambda key: jax.random.normal(key, shape, dtype), out_axes=1)(keys[1])  # [N, B, Dz]
-        latent = jnp.broadcast_to(latent, noise.shape)
-        between = (1 - time)[..., None] * noise + time[..., None] * latent
-        return jnp.mean((prior.apply(weights.prior, obs, between, time) - (latent - noise)) ** 2)
+        """Of the prior's velocity, for codes ``latent [B, Dz]`` that do not learn from it."""
+        keys = jax.vmap(lambda key: jax.random.fold_in(key, 2))(keys)
+        time, between, direction = interpolate(keys, jax.lax.stop_gradient(latent), _FLOW_DRAWS, "uniform")
+        return jnp.mean((prior.apply(weights.prior, obs, between, time) - direction) ** 2)
 
     def step(state, batch, hyper, axis_name=None):
         key = jax.random.fold_in(state.key, state.step)
@@ -235,9 +232,7 @@ def make(
                 else:
                     penalty = discrepancies.sinkhorn(*both, hyper.blur)
             loss = reconstruction + hyper.beta * penalty
-            flow = (
-                flow_loss(weights, keys, batch.obs, jax.lax.stop_gradient(latent)) if flowing else jnp.zeros_like(loss)
-            )
+            flow = flow_loss(weights, keys, batch.obs, latent) if flowing else jnp.zeros_like(loss)
             return loss + flow, Info(loss, reconstruction, kl, jnp.mean(scale), flow)
 
         (_, info), grads = collectives.synced_value_and_grad(loss_fn, axis_name)(state.params.weights)

@@ -95,6 +95,20 @@ def draw_time(key: PRNGKey, num: int, time: Time, dtype) -> Array:
     return uniform if time == "uniform" else 0.999 * (1 - uniform ** (1 / 1.5))
 
 
+def interpolate(keys: PRNGKey, target: Array, num_draws: int, time: Time) -> tuple[Array, Array, Array]:
+    """Points on straight lines from noise to ``target [B, D]``, ``num_draws`` (N) for each row with its key, ``keys [B]``.
+
+    Returns:
+      Times ``[N, B]``; the points ``[N, B, D]``; and the lines' directions ``[N, B, D]``, target less noise.
+    """
+    key_time, key_noise = jax.vmap(jax.random.split, out_axes=1)(keys)
+    shape, dtype = (num_draws, target.shape[-1]), target.dtype
+    times = jax.vmap(lambda key: draw_time(key, num_draws, time, dtype), out_axes=1)(key_time)
+    noise = jax.vmap(lambda key: jax.random.normal(key, shape, dtype), out_axes=1)(key_noise)
+    target = jnp.broadcast_to(target, noise.shape)
+    return times, (1 - times)[..., None] * noise + times[..., None] * target, target - noise
+
+
 def make(
     config: Config, spec: Spec, horizon: Horizon, optimizer: optax.GradientTransformation = optax.scale_by_adam()
 ) -> Method:
@@ -116,13 +130,8 @@ def make(
 
     def step(state, batch, hyper, axis_name=None):
         keys = collectives.row_keys(jax.random.fold_in(state.key, state.step), batch.obs.shape[0], axis_name)
-        key_time, key_noise = jax.vmap(jax.random.split, out_axes=1)(keys)
-        shape, dtype = (config.num_draws, spec.action_dim), batch.action.dtype
-        time = jax.vmap(lambda key: draw_time(key, config.num_draws, config.time, dtype), out_axes=1)(key_time)
-        noise = jax.vmap(lambda key: jax.random.normal(key, shape, dtype), out_axes=1)(key_noise)  # [N, B, Da]
-        action = jnp.broadcast_to(units.action(batch.action), noise.shape)
-        between = (1 - time)[..., None] * noise + time[..., None] * action
-        wanted, scale = action - noise, jnp.ones_like(time)[..., None]
+        time, between, wanted = interpolate(keys, units.action(batch.action), config.num_draws, config.time)
+        scale = jnp.ones_like(time)[..., None]
         if config.predict == "action":  # the same loss, of the network's own output
             left = jnp.maximum(1 - time, _LEAST_LEFT)[..., None]
             wanted, scale = between + left * wanted, 1 / left

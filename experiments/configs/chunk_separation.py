@@ -19,10 +19,10 @@ TASKS = tuple(f"radial_8_short_{kind}" for kind in ("noisy_2", "noisy_4", "imbal
 
 
 def _runs(task: str) -> tuple[RunSpec, ...]:
-    rows = "train.batch_size=512" if task.endswith("rare") else "train.batch_size=64"
+    settings = ("train.steps=2000", *(("train.batch_size=512",) if task.endswith("rare") else ()))
     return (
-        mixture_of_chunks(task, "mdn", 8, "train.steps=2000", rows),
-        mixture_of_chunks(task, "ebgan_mdn", 8, "train.steps=2000", rows),
+        mixture_of_chunks(task, "mdn", 8, *settings),
+        mixture_of_chunks(task, "ebgan_mdn", 8, *settings),
         chunk_codes.codes(task, 8, 16, "train.steps=4000"),
         chunk_codes.cvae(task, "flow", "train.steps=4000"),
         chunk_flows.run(task, "flow", "train.steps=4000"),
