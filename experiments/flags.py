@@ -232,7 +232,7 @@ def run(main: Callable[[], None], *used: flags.FlagHolder) -> None:
             sys.exit(2) if getattr(error, "agreed", False) else processes.leave(2)
         except Preempted as error:
             print(error, file=sys.stderr)
-            sys.exit(128 + signal.SIGTERM) if error.agreed else processes.leave(128 + signal.SIGTERM)
+            sys.exit(128 + signal.SIGTERM) if error.agreed else processes.leave(128 + signal.SIGTERM, at_once=True)
         except KeyboardInterrupt:
             print("stopped by Ctrl-C: the same command goes on from the newest checkpoint", file=sys.stderr)
             processes.leave(128 + signal.SIGINT)

@@ -40,21 +40,27 @@ class Watch:
 def raise_at_sigterm() -> Iterator[None]:
     """While the context lasts, SIGTERM raises `Preempted`, wherever the program is: for all but training, which has something to save.
 
-    In other threads than the main one nothing is caught.
+    An exception can get lost, as Python drops one that is raised in a finaliser or a callback of the garbage collector. So it is raised
+    again every few seconds until the context ends. In other threads than the main one nothing is caught.
     """
 
     def stop(signum, frame):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it may be sent twice
+        signal.signal(signal.SIGALRM, stop)
+        signal.setitimer(signal.ITIMER_REAL, _ONE_REQUEST_SECONDS)
         raise Preempted
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = signal.signal(signal.SIGTERM, stop)
+    previous = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGALRM)]
+    signal.signal(signal.SIGTERM, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL if previous is None else previous)
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        for number, handler in previous:
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 @contextlib.contextmanager

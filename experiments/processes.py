@@ -82,12 +82,13 @@ def _check_free(coordinator: str, port: int) -> None:
             ) from error
 
 
-def leave(code: int) -> None:
-    """Exit with ``code``; as one of several processes at once, since the usual exit would wait for the others, who wait for this one.
+def leave(code: int, at_once: bool = False) -> None:
+    """Exit with ``code``; ``at_once``, without the usual clean-up, which can crash where a signal interrupted the compiler.
 
-    They end after a missed heartbeat.
+    One of several processes always leaves at once: the clean-up would wait for the others, who wait for this one. They end after a missed
+    heartbeat.
     """
-    if jax.process_count() > 1:
+    if at_once or jax.process_count() > 1:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

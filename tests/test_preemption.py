@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from experiments.preemption import Preempted, watch_sigterm
+from experiments import preemption
+from experiments.preemption import Preempted, raise_at_sigterm, watch_sigterm
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -60,6 +61,23 @@ def test_a_request_is_never_forgotten():
     with pytest.raises(KeyError), watch_sigterm():
         os.kill(os.getpid(), signal.SIGTERM)
         raise KeyError
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_exception_that_gets_lost_is_raised_again(monkeypatch):
+    class Dropped:
+        def __del__(self):  # what is raised here Python prints and forgets
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(preemption, "_ONE_REQUEST_SECONDS", 0.2)
+    before = signal.getsignal(signal.SIGALRM)
+    lost = False
+    with pytest.raises(Preempted), raise_at_sigterm():
+        dropped = Dropped()
+        del dropped
+        lost = True
+        time.sleep(10)
+    assert lost and signal.getsignal(signal.SIGALRM) is before and signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
 def test_other_threads_watch_nothing():
