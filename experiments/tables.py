@@ -21,6 +21,8 @@ METRICS = {
         -1,
         "total variation distance of modes' shares of draws that keep to one to the exact shares, percentage points",
     ),
+    "knn_precision": (1, "% of draws as near to a demonstration as its fifth neighbour is"),
+    "knn_recall": (1, "% of demonstrations as near to a draw as its fifth neighbour is"),
     "success": (
         1,
         "% of rollouts that reach the goal, or of draws that bring an arm's tip within tau of its target; of chunks: that end near an end, "

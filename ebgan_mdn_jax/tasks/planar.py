@@ -25,7 +25,7 @@ import scipy.stats
 from ebgan_mdn_jax import mixture as mixtures
 from ebgan_mdn_jax.envs import planar as env
 from ebgan_mdn_jax.envs import planar_image
-from ebgan_mdn_jax.evaluation import chunks, latents
+from ebgan_mdn_jax.evaluation import chunks, latents, support
 from ebgan_mdn_jax.tasks.base import Conditional, Data, EvaluationConfig, Task, heldout_nll
 from ebgan_mdn_jax.types import Array, Batch, Latents, PRNGKey, Spec, require
 
@@ -33,6 +33,7 @@ MOST_TRIES = 50
 TAUS = (0.5, 0.1)
 _MARGIN = 5.0  # of the action box, in standard deviations
 _DRAWS_PER_MODE = 64  # of the rarest, so that an exact sampler misses half a share once in 300,000
+_NEIGHBOURS = 500  # chunks, whose distances to each other are held in memory
 
 
 class World(NamedTuple):
@@ -107,16 +108,19 @@ def evaluate(
     demonstrations; ``success``, both without a collision; ``mode_hits`` and ``hit_entropy`` of those that hit nothing (``valid_``: that
     succeed), and ``behaviour_entropy``, ``valid_hit_entropy`` without its bias. Of ``num_draws`` draws, or S if that is more:
     ``on_support``, in the tube of a mode; ``bridge`` and ``astray``, the rest, by `chunks.between_modes`; ``share_coverage``, modes with at
-    least tau times their share; ``share_error``. ``heldout_nll`` in nats. Where each context has one mode there is no entropy, and no
-    error of shares.
+    least tau times their share; ``share_error``. Of 500 draws and as many fresh demonstrations ``knn_precision`` and ``knn_recall``
+    (`support.precision_recall`), which ask for no modes. ``heldout_nll`` in nats. Where each context has one mode there is no entropy, and
+    no error of shares.
+
+    With a context, ``success`` and what else is as published do not ask whether it allows the way that was taken, nor which one a bridge
+    leads to; ``on_support``, shares and neighbours do.
     """
     layout, obs = world.layout, jnp.asarray(world.inputs, float)
     paths, weights = (jnp.asarray(values, float) for values in (layout.paths, world.weights))
     exists, obstacles = weights > 0, jnp.asarray(layout.obstacles, float)
 
-    points = env.positions(
-        paths[0, 0], policy.sample(key, obs, max(config.num_draws, config.num_samples)), world.actions
-    )
+    draws = policy.sample(key, obs, max(config.num_draws, config.num_samples))
+    points = env.positions(paths[0, 0], draws, world.actions)
     distance = chunks.distances(points[..., 1:, :], paths[:, 1:])
 
     few, few_distance = jax.tree.map(lambda x: x[: config.num_samples], (points, distance))
@@ -143,6 +147,10 @@ def evaluate(
     metrics |= {f"share_coverage@tau={tau:g}": chunks.share_coverage(share, weights, tau) for tau in TAUS}
     if several:
         metrics["share_error"] = chunks.share_error(share, weights)
+    fresh = sample(jax.random.fold_in(key, 2), obs, _NEIGHBOURS, world)
+    pairs = draws[:_NEIGHBOURS].swapaxes(0, 1), fresh.swapaxes(0, 1)
+    near = jax.lax.map(lambda pair: support.precision_recall(*pair), pairs)
+    metrics |= dict(zip(("knn_precision", "knn_recall"), near, strict=True))
     metrics = {name: jnp.sum(values * jnp.asarray(world.occurrence, float)) for name, values in metrics.items()}
     if policy.latents is not None:
         metrics |= latent_metrics(jax.random.fold_in(key, 1), policy.latents, data.train, points, world)
@@ -257,7 +265,8 @@ def make(
         spec=Spec(*(tuple(map(float, side)) for side in box), *_box(world), planar_image.SHAPE if image else ()),
         num_demonstrations=1000,
         evaluation=EvaluationConfig(
-            num_samples=200, num_draws=max(1000, math.ceil(_DRAWS_PER_MODE / weights.min() - 1e-6))
+            num_samples=200,
+            num_draws=max(1000, math.ceil(_DRAWS_PER_MODE / world.weights[world.weights > 0].min() - 1e-6)),
         ),
         evaluate=functools.partial(evaluate, world=world),
         demonstrations=functools.partial(demonstrations, world=world),
