@@ -8,6 +8,7 @@ float32, or float64 where ``jax_enable_x64`` is set.
 import dataclasses
 import itertools
 import math
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import chex
@@ -238,11 +239,19 @@ def _prefix(action: Array, index: Array | int) -> Array:
 
 def shift_outputs(weights: PyTree, offset: Array) -> PyTree:
     """Weights of a `MixtureMLP` whose outputs before the head are larger by ``offset``: in the bias of the last layer."""
+    return _with_last_layer(weights, lambda layer: layer | {"bias": layer["bias"] + offset})
+
+
+def constant_outputs(weights: PyTree, outputs: Array) -> PyTree:
+    """Weights of a `MixtureMLP` whose outputs before the head are ``outputs``, whatever it reads, but for what training adds."""
+    return _with_last_layer(weights, lambda layer: {"kernel": jnp.zeros_like(layer["kernel"]), "bias": outputs})
+
+
+def _with_last_layer(weights: PyTree, change: Callable[[PyTree], PyTree]) -> PyTree:
     (name,) = weights["params"]
     layers = weights["params"][name]
     last = max((layer for layer in layers if layer.startswith("Dense_")), key=lambda layer: int(layer[len("Dense_") :]))
-    shifted = layers | {last: layers[last] | {"bias": layers[last]["bias"] + offset}}
-    return weights | {"params": {name: shifted}}
+    return weights | {"params": {name: layers | {last: change(layers[last])}}}
 
 
 class MixtureMLP(nn.Module):

@@ -259,7 +259,7 @@ def _figure_arrays(run: Run, params: PyTree) -> dict[str, np.ndarray]:
             arrays |= {"actions": grid, "log_prob": jax.jit(method.log_prob)(first, obs, actions)}
     if method.mixture:
         rows = jax.jit(method.mixture)(first, obs)
-        arrays |= (mixtures.full(rows) if isinstance(rows, mixtures.LowRankMixture) else rows)._asdict()
+        arrays |= (rows if isinstance(rows, mixtures.Mixture) else mixtures.full(rows))._asdict()
     if run.task.joints:
         arrays |= _arm_arrays(run.task.joints, demonstrations, np.asarray(obs), np.asarray(samples))
     if run.task.drawn:

@@ -1,25 +1,36 @@
-r"""What smoothness costs: bridge mass of generators with a certified Lipschitz constant, beside its lower bound and what is achievable.
+r"""What smoothness costs: bridge mass of maps of noise, their steepness certified or measured, beside a lower bound and what is achievable.
 
     python -m experiments.lipschitz
 
 Demonstrations are chunks of 16 positions along K = 2, 8 or 32 spokes (`tasks.planar`), in units of the spokes' length for both
-coordinates, so that a Euclidean distance is one in the generator's output space. Their noise is such that the tube around a mode
+coordinates, so that a Euclidean distance is one in the policy's output space. Their noise is such that the tube around a mode
 (`envs.planar.Layout.tube`) has a radius of a quarter of the distance of two neighbours' ends, at most 0.02 of the square. The gap of a K
-is the least Euclidean distance of two tubes there (`chunks.tube_gaps`). Noise is ``z ~ N(0, I_2)``, the observation always the same.
+is the least Euclidean distance of two tubes there (`chunks.tube_gaps`). The observation is always the same.
 
-* ``lipschitz``: `methods.energy_score` with ``network="lipschitz"`` and a limit of 1 to 64 gaps; all members are one program;
+Maps of noise ``z ~ N(0, I)`` to chunks (`methods.base.Transport`), with networks of 2 x 64, after 2,000 steps:
+
+* ``lipschitz``: `methods.energy_score` with ``network="lipschitz"``, 2 dimensions of noise and a limit of 1 to 64 gaps; all members are one
+  program. Limits that training never reaches give the same network, bit by bit, so a seed's rows are equal from there on;
 * ``unconstrained``: the same with an MLP;
+* ``flow`` and ``diffusion``: 32 dimensions of noise, in 20 Euler and 100 DDIM steps;
+* ``cgan`` and ``ebgan``: 2 dimensions, 2 updates of the adversary a step, for the EBGAN with 16 negatives;
+* ``cvae``: 4 dimensions, absolute error, a beta of 0.03, drawn by its prior.
+
+Two others are for comparison:
+
 * ``mdn``: a mixture of 2 K Gaussians, which start at demonstrations. It draws one of them first, and so is no smooth map of noise;
 * ``clipped_linear``: for K = 2 the map of one coordinate of z to the segment between the nearest points of the tubes.
 
 A row is a member, and with ``seed=all`` their mean. ``limit``, ``steepness`` and the percentiles ``local_50`` and ``local_99`` of the local
-constant at 500 draws are in gaps; ``steepness`` is the product of the kernels' spectral norms in float64, or without a certificate the
-largest of the local constants, which bounds nothing. Of 40,000 draws, in %: ``bridge``, those on no mode; ``bound``, the least that this
-steepness allows K equal masses (`theory.bridge_mass_bound`), and ``achievable``, what the map to the corners of the smallest regular
-K-gon in the tubes has (`theory.sector_bridge_mass`); ``coverage``, modes with at least half their share; ``share_error``, the total
-variation distance of shares on support to equal ones. Where that is 5 or more ``bound`` does not apply, but with the measured masses
-``sum`` (`theory.isoperimetric_sum`) is at most 1 for every map of that steepness; ``excess`` is how many standard errors it is above 1.
-Of these two, the row of all seeds has the largest.
+constant at 500 draws (`theory.local_lipschitz`) are in gaps; ``steepness`` is the product of the kernels' spectral norms in float64, or
+without a certificate the largest of the local constants, which bounds nothing: a map may be steeper between draws. Of 40,000 draws, in %:
+``bridge``, those on no mode; ``coverage``, modes with at least half their share; ``share_error``, the total variation distance of shares on
+support to equal ones. ``equal`` is 1 where that is below 5. Only there is a ``bound``, the least bridge mass that this steepness allows K
+equal masses (`theory.bridge_mass_bound`), and ``achievable``, that of the map to the corners of the smallest regular K-gon in the tubes
+(`theory.sector_bridge_mass`). With any masses ``sum`` (`theory.isoperimetric_sum` of those measured) is at most 1 for every map of that
+steepness; ``excess`` is how many standard errors it is above 1. With a measured steepness, more than 3 only says that this is too small.
+``distinct`` is 0 where a smaller limit has the same network, else 1. The row of all seeds has the largest ``sum`` and ``excess``, how many
+are ``equal`` and ``distinct``, and the mean ``bound`` and ``achievable`` of those that are equal.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,10 +41,11 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
-from ebgan_mdn_jax import networks, orthonormal, plotting, theory
+from ebgan_mdn_jax import orthonormal, plotting, theory
+from ebgan_mdn_jax.denoisers import DenoiserConfig
 from ebgan_mdn_jax.envs import planar as env
 from ebgan_mdn_jax.evaluation import chunks
-from ebgan_mdn_jax.methods import energy_score, mdn
+from ebgan_mdn_jax.methods import cgan, cvae, diffusion, ebgan, energy_score, flow, mdn
 from ebgan_mdn_jax.methods.base import Method
 from ebgan_mdn_jax.methods.generator import GeneratorConfig
 from ebgan_mdn_jax.normalization import Normalization
@@ -45,21 +57,15 @@ from experiments.benchmarks import measure
 MODES = (2, 8, 32)
 LIMITS = (1, 2, 4, 8, 16, 32, 64)  # in gaps
 NUM_SEEDS, NUM_STEPS, NUM_DRAWS = 8, 2_000, 40_000
-_POLICIES = (
-    "lipschitz",
-    "",
-    "unconstrained",
-    "mdn",
-    "clipped_linear",
-)  # and how a figure calls them, lipschitz by masses
+EQUAL = 5.0  # percentage points of share_error below which masses count as equal
+_CERTIFIED = ("lipschitz", "clipped_linear")
 _LABELS = (
     "certified, equal masses",
     "certified, unequal masses",
-    "unconstrained, measured",
+    "one-shot, measured",
+    "flow and diffusion, measured",
     "mdn",
-    "clipped linear map",
 )
-EQUAL = 5.0  # percentage points of share_error below which masses count as equal
 _CHUNK, _MOST_NOISE = 16, 0.02
 _NUM_ROWS, _NUM_POINTS = 1_000, 500
 _HIDDEN, _LATENT = (64, 64), 2
@@ -96,11 +102,43 @@ def make_world(num_modes: int) -> World:
     return World(batch, modes, tube, float(np.min(gaps[~np.eye(num_modes, dtype=bool)])), float(side))
 
 
-def train(method: Method, worlds: Sequence[World], limits: Sequence[float], num_steps: int, size: int) -> list[PyTree]:
-    """Parameters ``[S, ...]`` after training on minibatches of ``size`` rows, world by world: limits in gaps, seeds fastest.
+class Policy(NamedTuple):
+    """A policy, and how it is trained: on minibatches of ``size`` rows, "lipschitz" with ``limits`` in gaps."""
+
+    name: str
+    method: Method
+    size: int
+    limits: Sequence[int] = ()
+
+
+def transports(num_steps: int, limits: Sequence[int]) -> list[Policy]:
+    """All maps of noise: generators with the energy score, then others with their defaults but for sizes."""
+
+    def make(name, module, config, size=64, limits=(), **hyper):
+        method = module.make(config, _SPEC, Horizon.of(num_steps, _NUM_ROWS, size))
+        return Policy(name, method._replace(hyper=method.hyper._replace(**hyper)), size, limits)
+
+    certified, free = (energy_score.Config(network, _HIDDEN, _LATENT) for network in ("lipschitz", "mlp"))
+    denoiser = DenoiserConfig(hidden=_HIDDEN)
+    of_cgan = cgan.Config(_HIDDEN, _LATENT, _HIDDEN, discriminator_steps=2)
+    of_ebgan = ebgan.Config(_HIDDEN, _LATENT, _HIDDEN, num_negatives=16, energy_steps=2)
+    return [
+        make("lipschitz", energy_score, certified, 32, limits, learning_rate=0.01),
+        make("unconstrained", energy_score, free, 32, learning_rate=0.005),
+        make("flow", flow, flow.Config(denoiser)),
+        make("diffusion", diffusion, diffusion.Config(denoiser)),
+        make("cgan", cgan, of_cgan),
+        make("ebgan", ebgan, of_ebgan),
+        make("cvae", cvae, cvae.Config(_HIDDEN, _HIDDEN, latent_dim=4, reconstruction="l1"), beta=0.03),
+    ]
+
+
+def train(policy: Policy, worlds: Sequence[World], num_steps: int) -> list[PyTree]:
+    """Parameters ``[S, ...]`` after training, world by world: limits in gaps, seeds fastest.
 
     All are members of one program, the worlds its folds.
     """
+    _, method, size, limits = policy
     grids = [{"lipschitz": [limit * world.gap for limit in limits]} if limits else {} for world in worlds]
     groups = [members.make_members(method, range(NUM_SEEDS), grid) for grid in grids]
     seeds, hyper = jax.tree.map(lambda *leaves: np.concatenate(leaves), *groups)
@@ -131,18 +169,15 @@ def masses(method: Method, params: PyTree, world: World) -> np.ndarray:
     return np.asarray(of_members(params), np.float64)
 
 
-def local_constants(params: PyTree, certified: bool) -> np.ndarray:
-    """Local Lipschitz constants ``[S, P]`` of an `energy_score` generator in the noise, at draws of it."""
-    network = (orthonormal.LipschitzMLP if certified else networks.MLP)(_HIDDEN, _SPEC.action_dim)
-    points = jax.random.normal(jax.random.key(2), (_NUM_POINTS, _LATENT))
+def local_constants(method: Method, params: PyTree) -> np.ndarray:
+    """Local Lipschitz constants ``[S, P]`` of actions in the noise, at draws of it."""
+    points = jax.random.normal(jax.random.key(2), (_NUM_POINTS, method.transport.noise_dim))
+    obs = jnp.zeros((1, _SPEC.obs_dim))
 
     @jax.jit
     def of_members(params):
         def of_member(params):
-            def action(noise):
-                inputs = jnp.concatenate([noise, jnp.zeros(_SPEC.obs_dim)])
-                return network.apply(params.generator, inputs, *([params.lipschitz] if certified else []))
-
+            action = lambda noise: method.transport.apply(params, obs, noise[None, None])[0, 0]  # noqa: E731
             return theory.local_lipschitz(jax.random.key(3), action, points)
 
         return jax.lax.map(of_member, params)
@@ -173,12 +208,15 @@ def clipped_linear(world: World, lipschitz: float) -> np.ndarray:
 def excess(mass: np.ndarray, steepness: float) -> tuple[float, float]:
     """The isoperimetric sum of measured masses ``[K]``, and by how many standard errors it is above 1.
 
-    To first order, with multinomial counts. The sum is concave in the masses, so that it comes out too small on average, if at all.
+    To first order, with multinomial counts. The sum is concave in the masses, so that it comes out too small on average, if at all. Where
+    all draws are on one mode it is 1, with no error.
     """
     total = float(theory.isoperimetric_sum(mass, 1.0, steepness))
     seen = mass[mass > 0]
     if seen.size == 0:
         return total, -np.inf
+    if seen[0] == 1:
+        return total, 0.0
     at = stats.norm.ppf(seen)
     slope = np.exp(stats.norm.logpdf(at + 0.5 / steepness) - stats.norm.logpdf(at))
     variance = np.sum(slope**2 * seen) - np.sum(slope * seen) ** 2
@@ -186,34 +224,49 @@ def excess(mass: np.ndarray, steepness: float) -> tuple[float, float]:
 
 
 def row(
-    policy: str, world: World, seed: Any, limit: Any, steepness: float, mass: np.ndarray, local: Any = None
+    policy: str,
+    world: World,
+    seed: Any,
+    limit: Any,
+    steepness: float,
+    mass: np.ndarray,
+    local: Any = None,
+    distinct: bool = True,
 ) -> dict:
-    """One member."""
-    count, on_support = len(mass), mass.sum()
-    values = {"policy": policy, "modes": count, "seed": seed, "limit": limit, "steepness": steepness}
-    values |= dict(
-        zip(("local_50", "local_99"), ("", "") if local is None else np.quantile(local, (0.5, 0.99)), strict=True)
-    )
-    values["bridge"] = 100 * (1 - on_support)
-    if np.isfinite(steepness):
-        values["bound"] = 100 * float(theory.bridge_mass_bound(count, 1.0, steepness))
-        values["achievable"] = 100 * float(theory.sector_bridge_mass(count, world.side / world.gap, steepness))
-    else:
-        values |= {"steepness": "", "bound": "", "achievable": ""}
-    values["coverage"] = 100 * np.mean(mass >= 0.5 / count)
-    values["share_error"] = 50 * np.abs(mass / on_support - 1 / count).sum() if on_support > 0 else 100.0
-    values |= dict(
-        zip(("sum", "excess"), excess(mass, steepness) if values["steepness"] != "" else ("", ""), strict=True)
-    )
-    return values
+    """One member; a mixture has no ``steepness``, infinity."""
+    count, on_support, steep = len(mass), mass.sum(), np.isfinite(steepness)
+    share_error = 50 * np.abs(mass / on_support - 1 / count).sum() if on_support > 0 else 100.0
+    equal = share_error < EQUAL
+    total, above = excess(mass, steepness) if steep else ("", "")
+    return {
+        "policy": policy,
+        "modes": count,
+        "seed": seed,
+        "limit": limit,
+        "steepness": steepness if steep else "",
+        "local_50": "" if local is None else np.quantile(local, 0.5),
+        "local_99": "" if local is None else np.quantile(local, 0.99),
+        "bridge": 100 * (1 - on_support),
+        "bound": 100 * float(theory.bridge_mass_bound(count, 1.0, steepness)) if steep and equal else "",
+        "achievable": (
+            100 * float(theory.sector_bridge_mass(count, world.side / world.gap, steepness)) if steep and equal else ""
+        ),
+        "coverage": 100 * np.mean(mass >= 0.5 / count),
+        "share_error": share_error,
+        "equal": int(equal),
+        "sum": total,
+        "excess": above,
+        "distinct": int(distinct),
+    }
 
 
 def mean_row(of_seeds: Sequence[Mapping[str, Any]]) -> dict:
-    """All seeds together."""
+    """All seeds together; the mean of what only some have is theirs."""
+    together = {"sum": max, "excess": max, "equal": sum, "distinct": sum}
     first = of_seeds[0] | {"seed": "all"}
     for name in list(first)[4:]:
-        if first[name] != "":
-            first[name] = (np.max if name in ("sum", "excess") else np.mean)([row[name] for row in of_seeds])
+        values = [row[name] for row in of_seeds if row[name] != ""]
+        first[name] = together.get(name, np.mean)(values) if values else ""
     return first
 
 
@@ -225,26 +278,23 @@ def rows(num_steps: int = NUM_STEPS, modes: Sequence[int] = MODES, limits: Seque
     def add(of_seeds):
         table.extend([mean_row(of_seeds), *of_seeds])
 
-    for network, of_limits in (("lipschitz", limits), ("mlp", ())):
-        certified = network == "lipschitz"
-        config = energy_score.Config(network=network, hidden=_HIDDEN, latent_dim=_LATENT)
-        method = energy_score.make(config, _SPEC, Horizon.of(num_steps, _NUM_ROWS, 32))
-        method = method._replace(hyper=method.hyper._replace(learning_rate=0.01 if certified else 0.005))
-        for world, params in zip(worlds, train(method, worlds, of_limits, num_steps, 32), strict=True):
-            local = local_constants(params, certified) / world.gap
-            steepness = certified_constants(params) / world.gap if certified else local.max(axis=1)
-            mass = masses(method, params, world)
-            for place, limit in enumerate(of_limits or ("",)):
-                of_limit = range(NUM_SEEDS * place, NUM_SEEDS * (place + 1))
-                name = "lipschitz" if certified else "unconstrained"
-                add([row(name, world, i % NUM_SEEDS, limit, steepness[i], mass[i], local[i]) for i in of_limit])
+    for policy in transports(num_steps, limits):
+        for world, params in zip(worlds, train(policy, worlds, num_steps), strict=True):
+            local = local_constants(policy.method, params) / world.gap
+            steepness = certified_constants(params) / world.gap if policy.limits else local.max(axis=1)
+            mass = masses(policy.method, params, world)
+            distinct = [value not in steepness[i % NUM_SEEDS : i : NUM_SEEDS] for i, value in enumerate(steepness)]
+            of_each = list(zip(steepness, mass, local, distinct, strict=True))
+            for place, limit in enumerate(policy.limits or ("",)):
+                of_limit = of_each[NUM_SEEDS * place : NUM_SEEDS * (place + 1)]
+                add([row(policy.name, world, seed, limit, *judged) for seed, judged in enumerate(of_limit)])
     for world in worlds:
         config = mdn.Config(
             GeneratorConfig(2 * len(world.modes), "isotropic", hidden=(32,), start="data", start_scale=0.1)
         )
         method = mdn.make(config, _SPEC, Horizon.of(num_steps, _NUM_ROWS, 256))
         method = method._replace(hyper=method.hyper._replace(learning_rate=0.002))
-        mass = masses(method, train(method, [world], (), num_steps, 256)[0], world)
+        mass = masses(method, train(Policy("mdn", method, 256), [world], num_steps)[0], world)
         add([row("mdn", world, seed, "", np.inf, mass[seed]) for seed in range(NUM_SEEDS)])
         if len(world.modes) == 2:
             for limit in limits:
@@ -252,24 +302,36 @@ def rows(num_steps: int = NUM_STEPS, modes: Sequence[int] = MODES, limits: Seque
     return table
 
 
+def label_of(row: Mapping[str, str]) -> str:
+    """What a figure calls a member."""
+    if row["policy"] in _CERTIFIED:
+        return _LABELS[0 if row["equal"] == "1" else 1]
+    return _LABELS[{"flow": 3, "diffusion": 3, "mdn": 4}.get(row["policy"], 2)]
+
+
 def figure(table: Sequence[Mapping[str, str]]):
-    """Bridge mass of every member by gap over steepness, a panel per K; at the left those of mixtures, which have no steepness."""
-    panels, smallest = [], 1 / max(LIMITS)
+    """Bridge mass of every distinct member by gap over steepness, a panel per K; at the left end mixtures, which have no steepness.
+
+    The clipped linear map counts as certified. The curves are those of equal masses, where a member has them.
+    """
+    table = [row for row in table if row["seed"] != "all" and row["distinct"] == "1"]
+    smallest = 1 / max([max(LIMITS), *(float(row["steepness"]) for row in table if row["steepness"])])
+    panels = []
     for num_modes in dict.fromkeys(row["modes"] for row in table):
-        lines = {label: ([], []) for label in _LABELS}
-        for row in table:
-            if row["modes"] == num_modes and row["seed"] != "all":
-                label = _LABELS[
-                    _POLICIES.index(row["policy"])
-                    + (row["policy"] == "lipschitz" and float(row["share_error"]) >= EQUAL)
-                ]
-                lines[label][0].append(1 / float(row["steepness"]) if row["steepness"] else 0.7 * smallest)
-                lines[label][1].append(float(row["bridge"]))
-        delta, world = np.geomspace(smallest, 1, 60), make_world(int(num_modes))
-        bound = 100 * theory.bridge_mass_bound(int(num_modes), delta, 1.0)
-        corners = 100 * theory.sector_bridge_mass(int(num_modes), world.side / world.gap * delta, 1.0)
-        curves = {"achievable": plotting.Band(delta, *[corners] * 3), "bound": plotting.Band(delta, *[bound] * 3)}
-        points = {label: tuple(map(np.array, values)) for label, values in lines.items()}
+        of_modes = [row for row in table if row["modes"] == num_modes]
+        points = {label: ([], []) for label in _LABELS}
+        for row in of_modes:
+            x, y = points[label_of(row)]
+            x.append(1 / float(row["steepness"]) if row["steepness"] else 0.7 * smallest)
+            y.append(float(row["bridge"]))
+        curves = {}
+        if any(row["bound"] for row in of_modes):
+            delta, world = np.geomspace(smallest, 1, 60), make_world(int(num_modes))
+            corners = 100 * theory.sector_bridge_mass(int(num_modes), world.side / world.gap * delta, 1.0)
+            bound = 100 * theory.bridge_mass_bound(int(num_modes), delta, 1.0)
+            curves = {"achievable": corners, "bound": bound}
+            curves = {f"{name}, equal masses": plotting.Band(delta, *[y] * 3) for name, y in curves.items()}
+        points = {label: tuple(map(np.array, values)) for label, values in points.items()}
         title = f"{num_modes} modes"
         panels.append(plotting.Panel(title, "gap / steepness", "bridge, %", points, log_x=True, theory=curves))
     return plotting.scatter_figure(panels)

@@ -35,7 +35,8 @@ _MODES |= {
 }
 _MODES |= {f"planar_fading_{percent}": 2 for percent in (0, 10, 25, 50)}
 _MODES |= {f"radial_{modes}_short": modes for modes in (2, 4, 8, 16, 32, 64)}
-_MODES |= {f"radial_8_short_{kind}": 8 for kind in ("displacement", "imbalanced", "rare", "noisy_2", "noisy_4")}
+_MODES |= {f"radial_{modes}_short_displacement": modes for modes in (2, 8, 32)}
+_MODES |= {f"radial_8_short_{kind}": 8 for kind in ("imbalanced", "rare", "noisy_2", "noisy_4")}
 _MODES |= {f"radial_{modes}": modes for modes in (8, 16, 32)} | {f"corridor_{modes}": modes for modes in (8, 16)}
 
 

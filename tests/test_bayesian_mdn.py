@@ -129,7 +129,7 @@ def test_networks_of_an_ensemble_differ_in_start_and_in_noise():
     assert not np.array_equal(moved[0], moved[1]) and not np.array_equal(moved[1], moved[2])
 
 
-@pytest.mark.parametrize("covariance", ["diagonal", "full"])
+@pytest.mark.parametrize("covariance", ["diagonal", "full", "tied"])
 def test_predictive_density_is_the_mean_over_networks(covariance):
     config = bayesian_mdn.Config(GeneratorConfig(2, covariance, hidden=(8,)), "ensemble", 3)
     method = bayesian_mdn.make(config, SPEC._replace(action_low=(-1.0,) * 2, action_high=(1.0,) * 2), Horizon(1, 1))

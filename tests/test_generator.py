@@ -151,6 +151,32 @@ def test_a_start_at_data_finds_every_group_of_rows(fields):
         np.testing.assert_allclose(spread, 0.2, rtol=0.01)
 
 
+@pytest.mark.parametrize("covariance", ["diagonal", "tied"])
+def test_a_start_at_clusters_has_their_weights_means_and_covariance_at_every_observation(covariance):
+    generator, params, obs = make(start="clusters", covariance=covariance)
+    centres, tril = np.float32([[-0.9, -0.8], [0.1, 0.9], [0.8, -0.3]]), np.float32([[0.05, 0.0], [0.04, 0.02]])
+    noise = np.random.default_rng(0).normal(size=(1_000, 2)).astype(np.float32) @ tril.T
+    rows = jnp.asarray(np.repeat(centres, (600, 300, 100), axis=0) + noise)
+    for seed in range(3):
+        found = generator.mixture(jax.jit(generator.start)(jax.random.key(seed), params, rows), obs, 0.0)
+        order = np.argsort(np.asarray(found.means[0, :, 0]))
+        np.testing.assert_allclose(found.means[:, order], np.broadcast_to(centres, (B, 3, 2)), atol=0.02)
+        np.testing.assert_allclose(
+            np.exp(found.log_weights[:, order]), np.broadcast_to([0.6, 0.3, 0.1], (B, 3)), rtol=1e-4
+        )
+        expected = tril @ tril.T if covariance == "tied" else np.diag(np.diag(tril @ tril.T))
+        factor = np.asarray(found[2][0, 0] if covariance == "tied" else np.diag(found[2][0, 0]))
+        np.testing.assert_allclose(factor @ factor.T, expected, rtol=0.15, atol=2e-5)
+
+
+def test_clusters_of_fewer_rows_than_components_are_finite():
+    rows = jnp.asarray([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
+    weights, means, within = generators.clusters(rows, jnp.asarray([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0], [5.0, 5.0]]))
+    np.testing.assert_allclose(np.exp(weights), np.float32([2, 0.5, 1, 0.5]) / 4, rtol=1e-6)
+    np.testing.assert_array_equal(means, [[0, 1], [0, 1], [1, 0], [5, 5]])
+    assert np.all(np.isfinite(within))
+
+
 def test_spread_rows_are_rows_and_more_than_there_are():
     rows = jnp.asarray([[0.0], [1.0], [3.0]])
     chosen = np.sort(np.asarray(jax.jit(generators.spread_rows, static_argnums=2)(jax.random.key(0), rows, 6))[:, 0])

@@ -77,7 +77,10 @@ def test_tempering_changes_what_is_drawn_and_its_density_but_not_training():
     [
         ({"temperature": 0.0}, "method.temperature=0.0: needs a positive number"),
         ({"scale_exponent": 2.0, "generator": GeneratorConfig(latent_dim=1)}, "set method.generator.latent_dim=0"),
-        ({"scale_exponent": 2.0, "generator": GeneratorConfig(covariance="full")}, "a covariance other than full"),
+        (
+            {"scale_exponent": 2.0, "generator": GeneratorConfig(covariance="full")},
+            "a covariance of the axes, such as diagonal",
+        ),
     ],
 )
 def test_tempering_that_cannot_be_is_refused(changes, message):

@@ -12,7 +12,7 @@ import optax
 import pytest
 
 from ebgan_mdn_jax.methods import METHODS, nearest_neighbour
-from ebgan_mdn_jax.methods.base import in_data_units
+from ebgan_mdn_jax.methods.base import Transport, in_data_units
 from ebgan_mdn_jax.methods.generator import GeneratorConfig
 from ebgan_mdn_jax.normalization import Normalization, identity
 from ebgan_mdn_jax.tasks import TASKS
@@ -129,8 +129,55 @@ def test_shapes_and_finite_values(module):
 def test_optional_parts_are_what_they_are_called(module):
     method = make(module)
     assert method.latents is None or isinstance(method.latents, Latents)
+    assert method.transport is None or isinstance(method.transport, Transport)
     assert isinstance(method.num_evaluations, int) and method.num_evaluations >= 1
     assert set(method.losses) <= set(module.Info._fields)
+
+
+# Policies that are maps of noise, beside those that are not.
+MAPS = {
+    "flow": ({},),
+    "diffusion": ({},),
+    "cgan": ({}, {"latent_dim": 0}),
+    "ebgan": ({},),
+    "energy_score": ({}, {"network": "lipschitz"}),
+    "cvae": (
+        {"reconstruction": "l1"},
+        {"sample_by": "mean", "prior": "learned"},
+        {"sample_by": "mean", "prior": "flow"},
+    ),
+}
+NO_MAPS = {
+    "diffusion": ({"eta": 0.1},),
+    "ebgan": ({"sample_by": "rerank"},),
+    "cvae": ({}, {"sample_by": "zero", "reconstruction": "l1"}),
+}
+
+
+def test_transport_is_what_sample_applies_to_noise(module):
+    """To that of the key, or of the first of its two halves; in data units too. Each action is of its own observation and noise."""
+    name = name_of(module)
+    assert name in MAPS or make(module).transport is None
+    for changes in NO_MAPS.get(name, ()):
+        assert module.make(small(name, **changes), SPEC, HORIZON).transport is None
+    units = Normalization((10.0,), (2.0,), (5.0, -1.0), (3.0, 0.5))
+    obs, key = jnp.asarray(batch().obs), jax.random.key(1)
+    for changes in MAPS.get(name, ()):
+        inner = module.make(small(name, **changes), SPEC, HORIZON)
+        params = jax.jit(inner.init)(jax.random.key(0)).params
+        for method in (inner, in_data_units(inner, units)):
+            draws = jax.jit(method.sample, static_argnums=3)(key, params, obs, 5)
+            apply = jax.jit(functools.partial(method.transport.apply, params))
+            shape = (5, ROWS, method.transport.noise_dim)
+            noises = [jax.random.normal(k, shape) for k in (key, jax.random.split(key)[0])]
+            assert any(np.allclose(apply(obs, noise), draws, rtol=1e-4, atol=1e-5) for noise in noises)
+        other = apply(obs.at[3].add(1.0), noises[0].at[:, 7].add(1.0).at[2, 9].add(1.0))
+        change = np.any(np.abs(other - apply(obs, noises[0])) > 1e-5, axis=-1)
+        expected = np.zeros_like(change)
+        expected[:, 3] = True
+        if shape[-1]:
+            expected[:, 7] = expected[2, 9] = True
+        np.testing.assert_array_equal(change, expected)
 
 
 def test_log_prob_is_the_density_of_sample(module):

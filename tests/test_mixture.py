@@ -11,9 +11,9 @@ from ebgan_mdn_jax import mixture_outputs
 
 FALSE_FAIL = 1e-6
 K, DA = 3, 2
-COVARIANCES = ("isotropic", "diagonal", "shared", "fixed", "low_rank", "full")
+COVARIANCES = ("isotropic", "diagonal", "shared", "fixed", "low_rank", "full", "tied")
 RANK = {"low_rank": 3}  # of COVARIANCES that have one; more than the action's two dimensions is a covariance too
-CASES = [(c, "gaussian") for c in COVARIANCES] + [(c, "laplace") for c in COVARIANCES if c not in ("low_rank", "full")]
+CASES = [(c, "gaussian") for c in COVARIANCES] + [(c, "laplace") for c in COVARIANCES[:4]]
 SCIPY = {"gaussian": scipy.stats.norm, "laplace": scipy.stats.laplace}
 
 # Compiled once per shape: op by op, a cold run takes several times as long.
@@ -38,9 +38,11 @@ def mixture_of(covariance, rows=4, d=DA, spread=1.0, seed=0):
 
 def tril_of(mixture, *index):
     """Lower Cholesky factor of a component's covariance, NumPy."""
-    spread = np.asarray(mixture[2], np.float64)[index]
+    spread = np.asarray(mixture[2], np.float64)
     if isinstance(mixture, mixtures.FullMixture):
-        return spread
+        *place, k = index
+        return spread[(*place, min(k, spread.shape[-3] - 1))]
+    spread = spread[index]
     factors = np.asarray(mixture.factors if len(mixture) == 4 else np.zeros((*mixture[2].shape, 1)), np.float64)[index]
     return np.linalg.cholesky(np.diag(spread**2) + factors @ factors.T)
 
@@ -64,15 +66,18 @@ def scipy_log_prob(mixture, action, family):
 def test_outputs_are_logits_then_means_then_scales(covariance):
     k, d, floor = 3, 2, 0.05
     rank = RANK.get(covariance, 0)
-    count = {"isotropic": 3, "diagonal": 6, "shared": 1, "fixed": 0, "low_rank": 6 + 18, "full": 9}[covariance]
+    count = {"isotropic": 3, "diagonal": 6, "shared": 1, "fixed": 0, "low_rank": 6 + 18, "full": 9, "tied": 3}[
+        covariance
+    ]
     assert mixture_outputs.num_outputs(k, d, covariance, rank) == k + k * d + count
     outputs = np.random.default_rng(0).normal(size=(5, k + k * d + count)).astype(np.float32)
     mixture = from_outputs(jnp.asarray(outputs), k, d, covariance, floor, fixed_scale=0.7, rank=rank)
     logits, means, raw = outputs[:, :k], outputs[:, k : k + k * d], outputs[:, k + k * d :]
     np.testing.assert_allclose(mixture.log_weights, np.log(scipy.special.softmax(logits, -1)), rtol=1e-4)
     np.testing.assert_array_equal(mixture.means, means.reshape(5, k, d))
-    expected = np.empty((5, k, d, d) if covariance == "full" else (5, k, d))
-    for i in range(k):
+    correlated = covariance in ("full", "tied")
+    expected = np.empty((5, 1 if covariance == "tied" else k, d, d) if correlated else (5, k, d))
+    for i in range(expected.shape[1]):
         for j in range(d):
             if covariance == "isotropic":  # one per component, the same in all dimensions
                 expected[:, i, j] = floor + np.exp(raw[:, i])
@@ -82,7 +87,7 @@ def test_outputs_are_logits_then_means_then_scales(covariance):
                 expected[:, i, j] = floor + np.exp(raw[:, 0])
             elif covariance == "fixed":
                 expected[:, i, j] = 0.7
-        if covariance == "full":  # rows of the lower triangle, one component after the other
+        if correlated:  # rows of the lower triangle, one component after the other
             entries = raw[:, 3 * i : 3 * i + 3]
             zero = np.zeros(5)
             tril = [[floor + np.exp(entries[:, 0]), zero], [entries[:, 1], floor + np.exp(entries[:, 2])]]
@@ -319,3 +324,23 @@ def test_outputs_for_given_means_and_scale(covariance):
     np.testing.assert_allclose(mixture.log_weights, np.full(K, -np.log(K)), rtol=1e-6)
     for k in range(K):
         np.testing.assert_allclose(tril_of(mixture, k), 0.2 * np.eye(DA), atol=1e-6)
+
+
+@pytest.mark.parametrize("covariance", COVARIANCES)
+def test_outputs_for_given_clusters(covariance):
+    """Weights and means as given, and of the covariance what the kind can hold."""
+    means, within = (
+        jnp.asarray(np.random.default_rng(0).normal(size=(K, DA)), jnp.float32),
+        np.float32([[0.5, 0.3], [0.3, 0.4]]),
+    )
+    log_weights = jnp.log(jnp.asarray([0.5, 0.2, 0.3]))
+    for rank in (1, 3) if covariance == "low_rank" else (0,):
+        outputs = mixture_outputs.clusters_to_outputs(log_weights, means, jnp.asarray(within), covariance, rank)
+        mixture = from_outputs(outputs, K, DA, covariance, 0.0, rank=rank)
+        np.testing.assert_array_equal(mixture.means, means)
+        np.testing.assert_allclose(mixture.log_weights, log_weights, rtol=1e-6)
+        diagonal = np.diag(np.diag(within)) if covariance == "diagonal" else 0.45 * np.eye(DA)
+        expected = within if covariance in ("full", "tied", "low_rank") else diagonal
+        for k in range(K) if covariance != "fixed" else ():
+            tril = tril_of(mixture, k)
+            np.testing.assert_allclose(tril @ tril.T, expected, atol=1e-6)

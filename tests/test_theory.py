@@ -256,7 +256,15 @@ def test_least_lipschitz_constants():
         np.testing.assert_allclose(
             [theory.bridge_mass_bound(k, 1.0, v) for k, v in zip((2, 4, 8, 16, 32), values, strict=True)], bridge
         )
-    assert theory.least_lipschitz(4, 1.0, 0.0) == np.inf and theory.least_lipschitz(1, 1.0, 0.5) == 0.0
+
+
+def test_least_lipschitz_at_the_ends(recwarn):
+    """A constant map has one mode, or several where nothing is between them; it has no bridge mass."""
+    bridge = [0.0, 0.5, 1.0]
+    np.testing.assert_array_equal(theory.least_lipschitz(4, 1.0, bridge)[[0, 2]], [np.inf, 0.0])
+    for num_modes, gap in ((1, 1.0), (1, 0.0), (4, 0.0)):
+        np.testing.assert_array_equal(theory.least_lipschitz(num_modes, gap, bridge), 0.0)
+    assert not recwarn.list
 
 
 BETWEEN = {  # delta: bound and construction for K = 2, 4, 8, 16

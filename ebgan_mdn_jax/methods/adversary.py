@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from ebgan_mdn_jax import collectives, networks
-from ebgan_mdn_jax.methods.base import descend
+from ebgan_mdn_jax.methods.base import Transport, descend
 from ebgan_mdn_jax.types import Array, Horizon, PRNGKey, PyTree, Spec
 
 
@@ -20,6 +20,7 @@ class Generator(NamedTuple):
     """Pure functions of one generator; ``params`` are network weights."""
 
     init: Callable  # (key) -> params
+    apply: Callable  # (params, obs [B, Do], latent [..., B, latent_dim]) -> [..., B, Da]
     row_sample: Callable  # (params, obs [B, Do], row keys [B]) -> [B, Da]
     draw: Callable  # (key, params, obs [B, Do], num_samples) -> [N, B, Da]
 
@@ -31,16 +32,15 @@ def make_generator(hidden: tuple[int, ...], latent_dim: int, init_name: networks
     def init(key):
         return network.init(key, jnp.zeros((1, latent_dim + spec.obs_dim)))
 
+    def apply(params, obs, latent):
+        obs = jnp.broadcast_to(obs, (*latent.shape[:-1], spec.obs_dim))
+        return network.apply(params, jnp.concatenate([latent, obs], axis=-1))
+
     def row_sample(params, obs, keys):
         latent = jax.vmap(lambda key: jax.random.normal(key, (latent_dim,), obs.dtype))(keys)
-        return network.apply(params, jnp.concatenate([latent, obs], axis=-1))
+        return apply(params, obs, latent)
 
-    def draw(key, params, obs, num_samples):
-        latent = jax.random.normal(key, (num_samples, obs.shape[0], latent_dim), obs.dtype)
-        obs = jnp.broadcast_to(obs, (num_samples, *obs.shape))
-        return network.apply(params, jnp.concatenate([latent, obs], axis=-1))
-
-    return Generator(init, row_sample, draw)
+    return Generator(init, apply, row_sample, Transport(latent_dim, apply).draw)
 
 
 def draw_pair(

@@ -21,6 +21,21 @@ class TrainState(NamedTuple):
     key: PRNGKey  # fixed base key; each step folds its own index into it
 
 
+class Transport(NamedTuple):
+    """A policy as a map of noise: an action is ``apply`` at a draw of ``N(0, I)`` in ``noise_dim`` (Dz) dimensions; nothing else is drawn.
+
+    What `theory.transport` says of smooth maps holds for it.
+    """
+
+    noise_dim: int
+    apply: Callable  # (params, obs [B, Do], noise [N, B, Dz]) -> [N, B, Da], whose rows do not interact
+
+    def draw(self, key: PRNGKey, params: PyTree, obs: Array, num_samples: int) -> Array:
+        """Actions ``[N, B, Da]`` of as many draws of noise for each row of ``obs [B, Do]``."""
+        noise = jax.random.normal(key, (num_samples, obs.shape[0], self.noise_dim), obs.dtype)
+        return self.apply(params, obs, noise)
+
+
 class Method(NamedTuple):
     """A method of imitation learning, made by ``make(config, spec, horizon)`` of its module.
 
@@ -41,6 +56,7 @@ class Method(NamedTuple):
     ]  # fields of Info that training lowers, the policy's first; a member is frozen when one is not finite
     latents: Latents | None = None  # where the policy has an encoder
     num_evaluations: int = 1  # of a network, one after another, per action; all candidates at once count once
+    transport: Transport | None = None  # what ``sample`` draws through, where that is a map of noise alone
 
 
 def base_keys(key: PRNGKey) -> tuple[PRNGKey, PRNGKey]:
@@ -117,6 +133,9 @@ def in_data_units(method: Method, normalization: Normalization) -> Method:
             lambda params, obs, action: latents.rate(params, n.obs(obs), n.action(action)),
         )
 
+    def transport(params, obs, noise):
+        return n.action_to_data(method.transport.apply(params, n.obs(obs), noise))
+
     return method._replace(
         step=step,
         sample=sample,
@@ -125,4 +144,5 @@ def in_data_units(method: Method, normalization: Normalization) -> Method:
         log_prob=log_prob if method.log_prob else None,
         mixture=mixture if method.mixture else None,
         latents=in_units(method.latents) if method.latents else None,
+        transport=method.transport._replace(apply=transport) if method.transport else None,
     )

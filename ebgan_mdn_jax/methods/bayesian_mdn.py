@@ -240,6 +240,7 @@ def union(each: mixtures.JointMixture) -> mixtures.JointMixture:
         leaf = jnp.moveaxis(leaf, 0, 1)
         return leaf.reshape(leaf.shape[0], num * leaf.shape[2], *leaf.shape[3:])
 
+    each = mixtures.full(each) if isinstance(each, mixtures.FullMixture) else each
     joined = jax.tree.map(join, each)
     return joined._replace(log_weights=joined.log_weights - jnp.log(num))
 

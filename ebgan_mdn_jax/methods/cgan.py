@@ -31,7 +31,7 @@ import optax
 
 from ebgan_mdn_jax import collectives, losses, networks
 from ebgan_mdn_jax.methods.adversary import Generator, descend_repeatedly, draw_pair, make_generator
-from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, require_decay, step_decay
+from ebgan_mdn_jax.methods.base import Method, TrainState, Transport, base_keys, descend, require_decay, step_decay
 from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require, require_at_least, require_choices
 
 
@@ -196,11 +196,21 @@ def make(
         )
         return state, Info(score, generator_loss, discriminator_loss, *logs)
 
-    def sample(key, params, obs, num_samples):
-        return generator.draw(key, params.generator, obs, num_samples)
+    transport = Transport(config.latent_dim, lambda params, obs, noise: generator.apply(params.generator, obs, noise))
 
     def act(key, params, obs):
-        return sample(key, params, obs, 1)[0]
+        return transport.draw(key, params, obs, 1)[0]
 
     lowered = ("energy_score", "generator_loss", "discriminator_loss")
-    return Method(Hyper(), init, step, sample, act, energy=None, log_prob=None, mixture=None, losses=lowered)
+    return Method(
+        Hyper(),
+        init,
+        step,
+        sample=transport.draw,
+        act=act,
+        energy=None,
+        log_prob=None,
+        mixture=None,
+        losses=lowered,
+        transport=transport,
+    )

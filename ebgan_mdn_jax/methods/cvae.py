@@ -42,7 +42,7 @@ import jax.numpy as jnp
 import optax
 
 from ebgan_mdn_jax import collectives, denoisers, discrepancies, networks
-from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, require_decay, step_decay
+from ebgan_mdn_jax.methods.base import Method, TrainState, Transport, base_keys, descend, require_decay, step_decay
 from ebgan_mdn_jax.methods.flow import interpolate
 from ebgan_mdn_jax.samplers import integrators
 from ebgan_mdn_jax.types import Array, Horizon, Latents, PyTree, Spec, require, require_at_least, require_choices
@@ -243,19 +243,28 @@ def make(
         params = Params(weights, scale_floor)
         return state._replace(params=params, opt_state=opt_state, step=state.step + 1), info
 
-    def draw(key, params, obs, num_samples, how: Draw):
-        key_latent, key_noise = jax.random.split(key)
-        latent = jax.random.normal(key_latent, (num_samples, obs.shape[0], config.latent_dim), obs.dtype)
-        if how == "zero":
-            latent = jnp.zeros_like(latent)
-        elif flowing:
+    def decode_each(params, latent, obs):
+        """Of ``latent [..., B, Dz]`` in units of the prior."""
+        return decode(params.weights, latent, jnp.broadcast_to(obs, (*latent.shape[:-1], obs.shape[-1])))
+
+    def mean_of(params, obs, latent):
+        """Of ``latent [N, B, Dz]``, standard normal draws."""
+        if flowing:
             latent = integrators.euler(
                 lambda z, time: prior.apply(params.weights.prior, obs, z, jnp.full(z.shape[:-1], time)),
                 latent,
                 config.flow_steps,
             )
-        mean = decode(params.weights, latent, jnp.broadcast_to(obs, (num_samples, *obs.shape)))
-        if how != "sample":
+        return decode_each(params, latent, obs)
+
+    means, gaussian = Transport(config.latent_dim, mean_of), config.reconstruction == "gaussian"
+
+    def draw(key, params, obs, num_samples, how: Draw):
+        key_latent, key_noise = jax.random.split(key)
+        if how == "zero":
+            return decode_each(params, jnp.zeros((num_samples, obs.shape[0], config.latent_dim), obs.dtype), obs)
+        mean = means.draw(key_latent, params, obs, num_samples)
+        if how == "mean" or not gaussian:
             return mean
         scale = jnp.broadcast_to(scale_of(params.weights, params.scale_floor), mean.shape)
         return mean + scale * jax.random.normal(key_noise, mean.shape, mean.dtype)
@@ -268,9 +277,7 @@ def make(
 
     latents = Latents(
         lambda params, obs, action: encode(params.weights, obs, action),
-        lambda params, latent, obs: decode(
-            params.weights, latent, jnp.broadcast_to(obs, (*latent.shape[:-1], obs.shape[-1]))
-        ),
+        decode_each,
         lambda params, obs, action: standard_normal_kl(*encode(params.weights, obs, action)),
     )
     return Method(
@@ -285,4 +292,5 @@ def make(
         losses=("loss", "flow") if flowing else ("loss",),
         latents=latents,
         num_evaluations=config.flow_steps + 1 if flowing else 1,
+        transport=means if config.sample_by == "mean" or (config.sample_by == "sample" and not gaussian) else None,
     )

@@ -17,6 +17,7 @@ step from predicted noise, which divides by :math:`\sqrt{\bar\alpha_T}` = 5e-4, 
 """
 
 import dataclasses
+import functools
 from typing import Literal, NamedTuple
 
 import jax
@@ -27,6 +28,7 @@ from ebgan_mdn_jax import collectives, denoisers
 from ebgan_mdn_jax.methods.base import (
     Method,
     TrainState,
+    Transport,
     base_keys,
     descend,
     moving_average,
@@ -137,17 +139,32 @@ def make(
         params = Params(weights, average)
         return state._replace(params=params, opt_state=opt_state, step=state.step + 1), Info(loss)
 
-    def sample(key, params, obs, num_samples):
-        key_start, key_steps = jax.random.split(key)
-        start = jax.random.normal(key_start, (num_samples, obs.shape[0], spec.action_dim), obs.dtype)
-
+    def denoise(key, params, obs, start):
         def noise_at(action, time):
             return noise_fn(params.average, obs, action, jnp.full(action.shape[:-1], time))
 
         steps = alpha_bar, config.num_steps, config.eta, config.clip or None
-        return units.action_to_data(integrators.ddim(key_steps, noise_at, start, *steps))
+        return units.action_to_data(integrators.ddim(key, noise_at, start, *steps))
+
+    def sample(key, params, obs, num_samples):
+        key_start, key_steps = jax.random.split(key)
+        return Transport(spec.action_dim, functools.partial(denoise, key_steps)).draw(
+            key_start, params, obs, num_samples
+        )
 
     def act(key, params, obs):
         return sample(key, params, obs, 1)[0]
 
-    return Method(Hyper(), init, step, sample, act, None, None, None, ("loss",), num_evaluations=config.num_steps)
+    return Method(
+        Hyper(),
+        init,
+        step,
+        sample,
+        act,
+        energy=None,
+        log_prob=None,
+        mixture=None,
+        losses=("loss",),
+        num_evaluations=config.num_steps,
+        transport=Transport(spec.action_dim, functools.partial(denoise, None)) if config.eta == 0 else None,
+    )

@@ -26,7 +26,7 @@ import optax
 
 from ebgan_mdn_jax import collectives, losses, networks
 from ebgan_mdn_jax.methods.adversary import Generator, alpha_at, descend_repeatedly, draw_pair, make_generator
-from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, require_decay, step_decay
+from ebgan_mdn_jax.methods.base import Method, TrainState, Transport, base_keys, descend, require_decay, step_decay
 from ebgan_mdn_jax.samplers import negatives, selection
 from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require_at_least, require_choices
 
@@ -183,14 +183,16 @@ def make(
     def energy(params, obs, action):
         return energy_network.apply(params.energy, obs, action)
 
+    transport = Transport(config.latent_dim, lambda params, obs, noise: generator.apply(params.generator, obs, noise))
+
     def rerank(key, params, obs):
         """Of ``num_candidates`` draws the one of lowest energy ``[B, Da]``."""
-        candidates = generator.draw(key, params.generator, obs, config.num_candidates)
+        candidates = transport.draw(key, params, obs, config.num_candidates)
         return selection.lowest_energy(candidates, energy(params, obs, candidates))
 
     def draw(key, params, obs, num_samples, how: Inference):
         if how == "sample":
-            return generator.draw(key, params.generator, obs, num_samples)
+            return transport.draw(key, params, obs, num_samples)
         # One sample after another: all at once would hold num_candidates times as many activations.
         return jax.lax.map(lambda key: rerank(key, params, obs), jax.random.split(key, num_samples))
 
@@ -201,4 +203,15 @@ def make(
         return draw(key, params, obs, 1, config.act_by)[0]
 
     lowered = ("energy_score", "generator_energy", "energy_loss")
-    return Method(Hyper(), init, step, sample, act, energy, log_prob=None, mixture=None, losses=lowered)
+    return Method(
+        Hyper(),
+        init,
+        step,
+        sample,
+        act,
+        energy,
+        log_prob=None,
+        mixture=None,
+        losses=lowered,
+        transport=transport if config.sample_by == "sample" else None,
+    )

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import optax
 
 from ebgan_mdn_jax import collectives, losses, networks, orthonormal
-from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys, descend, require_decay, step_decay
+from ebgan_mdn_jax.methods.base import Method, TrainState, Transport, base_keys, descend, require_decay, step_decay
 from ebgan_mdn_jax.types import Array, Horizon, PyTree, Spec, require_at_least, require_choices
 
 
@@ -111,11 +111,22 @@ def make(
         params = Params(weights, lipschitz)
         return state._replace(params=params, opt_state=opt_state, step=state.step + 1), Info(score, spread)
 
-    def sample(key, params, obs, num_samples):
-        latent = jax.random.normal(key, (num_samples, obs.shape[0], config.latent_dim), obs.dtype)
-        return generate(params.generator, obs, latent, params.lipschitz)
+    transport = Transport(
+        config.latent_dim, lambda params, obs, noise: generate(params.generator, obs, noise, params.lipschitz)
+    )
 
     def act(key, params, obs):
-        return sample(key, params, obs, 1)[0]
+        return transport.draw(key, params, obs, 1)[0]
 
-    return Method(Hyper(), init, step, sample, act, energy=None, log_prob=None, mixture=None, losses=("energy_score",))
+    return Method(
+        Hyper(),
+        init,
+        step,
+        sample=transport.draw,
+        act=act,
+        energy=None,
+        log_prob=None,
+        mixture=None,
+        losses=("energy_score",),
+        transport=transport,
+    )

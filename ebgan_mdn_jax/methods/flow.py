@@ -31,6 +31,7 @@ from ebgan_mdn_jax import collectives, denoisers
 from ebgan_mdn_jax.methods.base import (
     Method,
     TrainState,
+    Transport,
     base_keys,
     descend,
     moving_average,
@@ -147,15 +148,27 @@ def make(
         params = Params(weights, average)
         return state._replace(params=params, opt_state=opt_state, step=state.step + 1), Info(loss)
 
-    def sample(key, params, obs, num_samples):
-        start = jax.random.normal(key, (num_samples, obs.shape[0], spec.action_dim), obs.dtype)
-
+    def solve(params, obs, noise):
         def velocity(action, time):
             return velocity_fn(params.average, obs, action, jnp.full(action.shape[:-1], time))
 
-        return units.action_to_data(integrators.euler(velocity, start, config.num_steps))
+        return units.action_to_data(integrators.euler(velocity, noise, config.num_steps))
+
+    transport = Transport(spec.action_dim, solve)
 
     def act(key, params, obs):
-        return sample(key, params, obs, 1)[0]
+        return transport.draw(key, params, obs, 1)[0]
 
-    return Method(Hyper(), init, step, sample, act, None, None, None, ("loss",), num_evaluations=config.num_steps)
+    return Method(
+        Hyper(),
+        init,
+        step,
+        sample=transport.draw,
+        act=act,
+        energy=None,
+        log_prob=None,
+        mixture=None,
+        losses=("loss",),
+        num_evaluations=config.num_steps,
+        transport=transport,
+    )

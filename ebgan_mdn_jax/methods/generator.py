@@ -31,8 +31,9 @@ class GeneratorConfig:
     all drawn independently: a baseline, which mixes modes within a chunk.
 
     ``start``: where components are before training, "network" as the network's weights have it, all near 0, "data" near actions of the
-    first minibatch that k-means++ picks, with standard deviation ``start_scale`` in network units. Modes of many dimensions need the
-    latter, for components that start together take several modes each, and no more steps part them.
+    first minibatch that k-means++ picks, with standard deviation ``start_scale`` in network units. Modes of many dimensions need that,
+    for components that start together take several modes each, and no more steps part them. "clusters" starts at the clusters of these
+    (`clusters`), with their weights, means and pooled covariance, the same at every observation: for a correlated law of many dimensions.
     """
 
     num_components: int = 64
@@ -43,7 +44,7 @@ class GeneratorConfig:
     fixed_scale: float = 0.1
     rank: int = 4
     independent_steps: int = 1
-    start: Literal["network", "data"] = "network"
+    start: Literal["network", "data", "clusters"] = "network"
     start_scale: float = 0.3
     init: networks.Init = "torch"
     encoder: encoders.EncoderConfig = encoders.EncoderConfig()
@@ -56,7 +57,7 @@ class GeneratorConfig:
             value = getattr(self, name)
             require(value > 0, f"method.generator.{name}={value}: needs a positive deviation")
         require(
-            self.family == "gaussian" or self.covariance not in ("full", "low_rank"),
+            self.family == "gaussian" or self.covariance not in ("full", "low_rank", "tied"),
             f"method.generator.family='laplace' has no {self.covariance} covariance: use method.generator.covariance=diagonal",
         )
 
@@ -67,7 +68,7 @@ class Generator(NamedTuple):
     init: Callable  # (key) -> params
     start: (
         Callable | None
-    )  # (key, params, actions [B, Da]) -> params whose components are near them; None for "network"
+    )  # (key, params, actions [B, Da]) -> params whose components start at them; None for "network"
     mixture: Callable | None  # (params, obs [B, Do], scale_floor) -> mixture; None with a latent
     row_mixture: Callable  # (params, obs [B, Do], row keys [B], scale_floor) -> mixture with one latent per row
     row_sample: Callable  # (mixture, row keys [B], num_samples) -> [N, B, Da]
@@ -97,9 +98,14 @@ def make(config: GeneratorConfig, spec: Spec) -> Generator:
     def start(key, params, actions):
         steps = actions.reshape(len(actions), config.independent_steps, -1)
         means = jax.vmap(spread_rows, (None, 1, None))(key, steps, config.num_components)
-        head = (config.start_scale, config.covariance, config.rank)
-        outputs = jax.vmap(lambda one: mixture_outputs.to_outputs(one, *head))(means).reshape(-1)
-        return networks.shift_outputs(params, outputs)
+        if config.start == "data":
+            head = (config.start_scale, config.covariance, config.rank)
+            outputs = jax.vmap(lambda one: mixture_outputs.to_outputs(one, *head))(means)
+            return networks.shift_outputs(params, outputs.reshape(-1))
+        head = (config.covariance, config.rank)
+        found = jax.vmap(clusters, (1, 0))(steps, means)
+        outputs = jax.vmap(lambda *of: mixture_outputs.clusters_to_outputs(*of, *head))(*found)
+        return networks.constant_outputs(params, outputs.reshape(-1))
 
     def apply(params, obs, latent, scale_floor):
         return network.apply(params, jnp.concatenate([latent, obs], axis=-1), scale_floor)
@@ -134,7 +140,7 @@ def make(config: GeneratorConfig, spec: Spec) -> Generator:
     exact = config.latent_dim == 0
     return Generator(
         init,
-        start if config.start == "data" else None,
+        None if config.start == "network" else start,
         mixture if exact else None,
         row_mixture,
         row_sample,
@@ -170,6 +176,30 @@ def spread_rows(key: PRNGKey, rows: Array, num: int, distance: Array | None = No
     distance = jnp.full(len(rows), most, rows.dtype) if distance is None else distance
     none = jnp.zeros((num, rows.shape[-1]), rows.dtype)
     return jax.lax.fori_loop(0, num, choose_next, (distance, none))[1]
+
+
+def clusters(rows: Array, centres: Array, num_iterations: int = 10) -> tuple[Array, Array, Array]:
+    """Log weights ``[K]``, means ``[K, D]`` and pooled covariance ``[D, D]`` of ``rows [B, D]``, by k-means (Lloyd 1982).
+
+    It starts from ``centres [K, D]``. A cluster without rows keeps its place and counts as half a row. The covariance is about the means,
+    without bias, with a thousandth of its mean variance added in each direction, as few rows do not span all of them.
+    """
+
+    def assign(means):
+        squared = jax.vmap(lambda mean: jnp.sum((rows - mean[None]) ** 2, axis=-1), out_axes=1)(means)
+        own = jax.nn.one_hot(jnp.argmin(squared, axis=1), len(means), dtype=rows.dtype)
+        return own, jnp.sum(own, axis=0)
+
+    def move(_, means):
+        own, counts = assign(means)
+        return jnp.where(counts[:, None] > 0, own.T @ rows / jnp.maximum(counts, 1.0)[:, None], means)
+
+    means = jax.lax.fori_loop(0, num_iterations, move, centres)
+    own, counts = assign(means)
+    deviations = rows - own @ means
+    within = deviations.T @ deviations / jnp.maximum(len(rows) - jnp.sum(counts > 0), 1)
+    within += 1e-3 * jnp.mean(jnp.diagonal(within)) * jnp.eye(rows.shape[-1], dtype=rows.dtype)
+    return jax.nn.log_softmax(jnp.log(jnp.maximum(counts, 0.5))), means, within
 
 
 def choose(key: PRNGKey, mixture: mixtures.AnyMixture, num_samples: int, family: mixtures.Family, how: Draw) -> Array:

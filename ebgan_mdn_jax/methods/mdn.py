@@ -48,8 +48,8 @@ class Config:
                 f"method.{name}={value} needs one mixture per observation: set method.generator.latent_dim=0, or leave it out",
             )
         require(
-            self.scale_exponent == 1 or self.generator.covariance not in ("full", "low_rank"),
-            f"method.scale_exponent={self.scale_exponent} needs scales: take a covariance other than full and low_rank, or leave it out",
+            self.scale_exponent == 1 or self.generator.covariance not in ("full", "tied", "low_rank"),
+            f"method.scale_exponent={self.scale_exponent} needs scales: take a covariance of the axes, such as diagonal, or leave it out",
         )
         require(
             self.generator.independent_steps == 1 or (self.temperature, self.scale_exponent) == (1, 1),

@@ -323,7 +323,7 @@ VARIANTS: dict[str, Task] = {
     "planar_avoiding": make("avoiding"),
     **{f"radial_{k}": make("radial", k) for k in (8, 16, 32)},
     **{f"radial_{k}_short": make("radial", k, chunk=16) for k in (2, 4, 8, 16, 32, 64)},
-    "radial_8_short_displacement": make("radial", 8, chunk=16, actions="displacement"),
+    **{f"radial_{k}_short_displacement": make("radial", k, chunk=16, actions="displacement") for k in (2, 8, 32)},
     "radial_8_short_imbalanced": make("radial", 8, chunk=16, weights=(0.2, 0.05) * 4),
     "radial_8_short_rare": make("radial", 8, chunk=16, weights=(20 / 84, 1 / 84) * 4),
     **{f"radial_8_short_noisy_{k}": make("radial", 8, chunk=16, noise=0.006 * k) for k in (2, 4)},

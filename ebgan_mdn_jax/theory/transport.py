@@ -45,7 +45,7 @@ def bridge_mass_bound(num_modes: int, gap: ArrayLike, lipschitz: ArrayLike) -> n
 def least_lipschitz(num_modes: int, gap: ArrayLike, bridge_mass: ArrayLike) -> np.ndarray:
     """The steepness that a bridge mass of at most this takes with equal modes: ``gap / (2 (Phi^-1(1/K) - Phi^-1((1 - B)/K)))``.
 
-    `bridge_mass_bound` solved for the constant; infinite for no bridge mass, 0 for one mode.
+    `bridge_mass_bound` solved for the constant; 0 for one mode or no gap, else infinite for no bridge mass.
 
     Raises:
       InputError: for fewer than 1 mode, a negative gap, or a mass that is not in [0, 1].
@@ -53,8 +53,9 @@ def least_lipschitz(num_modes: int, gap: ArrayLike, bridge_mass: ArrayLike) -> n
     _check_modes(num_modes)
     gap, bridge_mass = np.asarray(gap, float), np.asarray(bridge_mass, float)
     require(np.all(gap >= 0) and np.all((bridge_mass >= 0) & (bridge_mass <= 1)), "expected gap >= 0, bridge in [0, 1]")
-    with np.errstate(divide="ignore"):
-        return gap / (2 * (special.ndtri(1 / num_modes) - special.ndtri((1 - bridge_mass) / num_modes)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        steepness = gap / (2 * (special.ndtri(1 / num_modes) - special.ndtri((1 - bridge_mass) / num_modes)))
+    return np.where((gap == 0) | (num_modes == 1), 0.0, steepness)
 
 
 def second_group_bound(mass: ArrayLike, gap: ArrayLike, lipschitz: ArrayLike) -> np.ndarray:

@@ -5,7 +5,8 @@ Command:  python -m experiments.sweep --config=chunk_modes
 Seeds:    4 (0 to 3); "full", for an accelerator, has 16, and 2, 4, 8, 16, 32 and 64 modes, and its mixtures 8,000 steps, since of 64 modes
           an MDN in one trial left a tenth after 2,000
 Settings: spokes in chunks of 16 positions; networks of 2 x 128, 1,000 steps. Mixtures as `mixture_of_chunks` says, with 2,000 steps
-          (chosen by seeds 100 to 103 of an MDN with 8 modes); "mean" draws means of components. Others have minibatches of 64; an EBGAN
+          (chosen by seeds 100 to 103 of an MDN with 8 modes); "mean" draws means of components, "longer" has 4,000 steps. Others have
+          minibatches of 64; the CVAE the defaults of its decoder, with learned deviations; an EBGAN
           sees 16 negatives, IBC 32 or, "langevin", 8 that the chains of `ibc_particle` give it, which also search; the cGAN's
           discriminator and the EBGAN's energy have 2 updates a step. Nearest neighbours are all rows, hardly blurred, as there is one
           observation: it draws demonstrations.
@@ -18,7 +19,7 @@ from experiments.configs.base import ArraysFigure, RunSpec, TaskFigure, run_spec
 from experiments.configs.ibc_particle import CHAINS
 
 SEEDS = 4
-_RATES = {"mdn": "learning_rate", "ebgan_mdn": "generator_learning_rate"}
+RATES = {"mdn": "learning_rate", "ebgan_mdn": "generator_learning_rate"}
 _OTHERS = {
     "nearest_neighbour": ("train.steps=16", "method.num_neighbours=1000", "hyper.bandwidth=0.001"),
     "explicit_bc": ("method.hidden=(128,128)",),
@@ -39,6 +40,10 @@ _OTHERS = {
 }
 
 
+_LINES = (*_OTHERS, *(f"{method} longer" for method in ("cvae", "cgan", "ebgan")))
+_LONGER = 4000
+
+
 def mixture_of_chunks(task: str, method: str, modes: int, *overrides: str, variant: str = "") -> RunSpec:
     """A run of an "mdn" or "ebgan_mdn" with twice as many components as ``modes``.
 
@@ -52,7 +57,7 @@ def mixture_of_chunks(task: str, method: str, modes: int, *overrides: str, varia
         "method.generator.hidden=(128,128)",
         "method.generator.start=data",
         "method.generator.start_scale=0.1",
-        f"hyper.{_RATES[method]}=0.002",
+        f"hyper.{RATES[method]}=0.002",
     ]
     if method == "ebgan_mdn":
         settings += [
@@ -66,7 +71,9 @@ def mixture_of_chunks(task: str, method: str, modes: int, *overrides: str, varia
 
 def _other(task: str, line: str) -> RunSpec:
     method, _, variant = line.partition(" ")
-    return run_spec(task, method, SEEDS, "train.steps=1000", "train.batch_size=64", *_OTHERS[line], variant=variant)
+    steps = _LONGER if variant == "longer" else 1000
+    settings = _OTHERS[method if variant == "longer" else line]
+    return run_spec(task, method, SEEDS, f"train.steps={steps}", "train.batch_size=64", *settings, variant=variant)
 
 
 TASKS = {modes: f"radial_{modes}_short" for modes in (2, 8, 32)}
@@ -78,10 +85,10 @@ def _runs(tasks: dict[int, str], mixture_steps: int) -> tuple[RunSpec, ...]:
         *(
             mixture_of_chunks(task, method, modes, f"train.steps={mixture_steps}", *how, variant=name)
             for modes, task in tasks.items()
-            for method in _RATES
+            for method in RATES
             for name, how in (("", ()), ("mean", ("method.sample_by=component_mean",)))
         ),
-        *(_other(task, method) for method in _OTHERS for task in tasks.values()),
+        *(_other(task, line) for line in _LINES for task in tasks.values()),
     )
 
 
@@ -90,5 +97,5 @@ FULL = tuple(run._replace(num_seeds=16) for run in _runs(_ALL_TASKS, 8000))
 
 FIGURES = (
     TaskFigure("modes", "modes", ("share_coverage@tau=0.5", "on_support", "success"), log=True),
-    ArraysFigure("chunks", "chunks", tuple(f"radial_8_short-{line.replace(' ', '-')}" for line in (*_RATES, *_OTHERS))),
+    ArraysFigure("chunks", "chunks", tuple(f"radial_8_short-{line.replace(' ', '-')}" for line in (*RATES, *_OTHERS))),
 )
