@@ -14,8 +14,8 @@ from typing import Literal, NamedTuple, get_args
 import chex
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import solve_triangular
 
+from ebgan_mdn_jax import triangular
 from ebgan_mdn_jax.types import Array, PRNGKey
 
 Family = Literal["gaussian", "laplace"]
@@ -87,9 +87,9 @@ def log_prob(mixture: AnyMixture, action: Array, family: Family = "gaussian") ->
     if isinstance(mixture, FullMixture):
         if mixture.scale_trils.shape[-3] == 1:  # one factor, K columns: a tenth of the time of as many factors, or less
             columns = jnp.swapaxes(difference, -1, -2)
-            standard = jnp.swapaxes(solve_triangular(mixture.scale_trils[..., 0, :, :], columns, lower=True), -1, -2)
+            standard = jnp.swapaxes(triangular.solve_lower(mixture.scale_trils[..., 0, :, :], columns), -1, -2)
         else:
-            standard = solve_triangular(mixture.scale_trils, difference[..., None], lower=True)[..., 0]
+            standard = triangular.solve_lower(mixture.scale_trils, difference[..., None])[..., 0]
         log_det = jnp.sum(jnp.log(jnp.diagonal(mixture.scale_trils, axis1=-2, axis2=-1)), -1)
     else:
         standard = difference / mixture.scales
@@ -98,9 +98,9 @@ def log_prob(mixture: AnyMixture, action: Array, family: Family = "gaussian") ->
     if isinstance(mixture, LowRankMixture):
         factors = mixture.factors / mixture.scales[..., None]
         inner = jnp.einsum("...dr,...ds->...rs", factors, factors)
-        tril = jnp.linalg.cholesky(inner + jnp.broadcast_to(jnp.eye(inner.shape[-1], dtype=inner.dtype), inner.shape))
+        tril = triangular.cholesky(inner + jnp.broadcast_to(jnp.eye(inner.shape[-1], dtype=inner.dtype), inner.shape))
         along = jnp.einsum("...dr,...d->...r", factors, standard)
-        explained = jnp.sum(solve_triangular(tril, along[..., None], lower=True)[..., 0] ** 2, -1)
+        explained = jnp.sum(triangular.solve_lower(tril, along[..., None])[..., 0] ** 2, -1)
         log_det += jnp.sum(jnp.log(jnp.diagonal(tril, axis1=-2, axis2=-1)), -1)
     if family == "gaussian":
         log_density = -0.5 * (jnp.sum(standard**2, -1) - explained) - 0.5 * d * math.log(2 * math.pi)
@@ -172,7 +172,7 @@ def full(mixture: LowRankMixture | FullMixture) -> FullMixture:
     covariances = jnp.einsum("...dr,...er->...de", mixture.factors, mixture.factors)
     identity = jnp.broadcast_to(jnp.eye(covariances.shape[-1], dtype=covariances.dtype), covariances.shape)
     covariances += mixture.scales[..., None] ** 2 * identity
-    return FullMixture(mixture.log_weights, mixture.means, jnp.linalg.cholesky(covariances))
+    return FullMixture(mixture.log_weights, mixture.means, triangular.cholesky(covariances))
 
 
 def weight_entropy(mixture: AnyMixture) -> Array:

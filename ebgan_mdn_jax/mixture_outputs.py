@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ebgan_mdn_jax import mixture as mixtures
+from ebgan_mdn_jax import triangular
 from ebgan_mdn_jax.types import Array
 
 Covariance = Literal["isotropic", "diagonal", "shared", "fixed", "low_rank", "full", "tied"]
@@ -95,7 +96,7 @@ def clusters_to_outputs(
     """
     k, d = means.shape
     if covariance in ("full", "tied"):
-        tril = jnp.linalg.cholesky(within)
+        tril = triangular.cholesky(within)
         on_diagonal = jnp.eye(d, dtype=bool)
         raw = jnp.where(on_diagonal, jnp.log(jnp.where(on_diagonal, tril, 1.0)), tril)[jnp.tril_indices(d)]
     elif covariance == "low_rank":

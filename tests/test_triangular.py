@@ -1,0 +1,42 @@
+"""Blocks against NumPy and SciPy, in value and gradient."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.linalg
+
+from ebgan_mdn_jax import triangular
+
+
+@pytest.mark.parametrize("d", [1, 2, 5, 32])
+def test_as_numpy_and_scipy(d):
+    rng = np.random.default_rng(d)
+    factors = rng.normal(size=(3, 4, d, d)) / np.sqrt(d) + 2 * np.eye(d)
+    matrices = factors @ np.swapaxes(factors, -1, -2)
+    tril = jax.jit(triangular.cholesky)(jnp.asarray(matrices, jnp.float32))
+    np.testing.assert_allclose(tril, np.linalg.cholesky(matrices), atol=2e-5)
+    columns = rng.normal(size=(3, 4, d, 2))
+    solved = jax.jit(triangular.solve_lower)(jnp.asarray(factors, jnp.float32), jnp.asarray(columns, jnp.float32))
+    for i, j in np.ndindex(3, 4):  # which reads below the diagonal only
+        expected = scipy.linalg.solve_triangular(factors[i, j], columns[i, j], lower=True)
+        np.testing.assert_allclose(solved[i, j], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_gradients_are_those_of_jax():
+    rng = np.random.default_rng(0)
+    factor = jnp.asarray(rng.normal(size=(7, 7)) / 3 + 2 * np.eye(7), jnp.float32)
+    column = jnp.asarray(rng.normal(size=(7, 1)), jnp.float32)
+
+    def whitened(cholesky, solve, factor):
+        return jnp.sum(solve(cholesky(factor @ factor.T), column) ** 2)
+
+    ours = jax.grad(lambda f: whitened(triangular.cholesky, triangular.solve_lower, f))(factor)
+    theirs = lambda tril, b: jax.scipy.linalg.solve_triangular(tril, b, lower=True)  # noqa: E731
+    np.testing.assert_allclose(
+        ours, jax.grad(lambda f: whitened(jnp.linalg.cholesky, theirs, f))(factor), rtol=1e-3, atol=1e-5
+    )
+
+
+def test_a_matrix_that_is_not_positive_definite_has_no_factor():
+    assert np.any(np.isnan(triangular.cholesky(jnp.asarray([[1.0, 2.0], [2.0, 1.0]]))))
