@@ -6,8 +6,8 @@ Settings: 8 spokes in chunks of 16, `chunk_modes.mixture_of_chunks`. "steps" has
           "network" starts as the network's weights have it. Displacements of independent positions have correlations at which covariances
           differ: "diagonal", "low_rank" with 24 factors for 32 dimensions, "full", and "tied", one full covariance for all components. With
           "clusters" components start at clusters of a minibatch of 8 rows for every mode, at least 128, and the learning rate is 0.0002,
-          the largest of three at which seeds 100 to 103 of an MDN all stayed in the tubes; 2,000 steps. "imbalanced": every other spoke has a
-          fourth of the weight.
+          the largest of three at which seeds 100 to 103 of an MDN all stayed in the tubes; 2,000 steps. "imbalanced": every other spoke
+          has a fourth of the weight.
 Expected: no published number. Steps of independent positions are correlated one with the next, which a diagonal cannot hold and few factors
           can hold in part; chance mixes a step's modes. A full covariance has 528 parameters for each of 16 components, more than 1,000
           demonstrations can determine; a tied one has them once.
