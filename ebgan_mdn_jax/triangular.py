@@ -1,34 +1,56 @@
-"""Cholesky factors and triangular solves of batches of small matrices, as products of blocks.
+"""Cholesky factors and triangular solves of batches of small matrices, row by row, with their derivatives.
 
 JAX calls LAPACK for these on a CPU. Two such calls that run at once can wait for each other's threads forever (seen with jaxlib 0.10.2 on
-two cores, `lapack_strsm_ffi`), and a mixture of several thousand components makes many. Here a matrix is halved until its blocks are
-single numbers; what is left are matrix products, which accelerators like as well.
+two cores, in `lapack_strsm_ffi`), and a program with mixtures of many components makes several. Here all matrices of a batch take a step
+together.
 """
 
+import jax
 import jax.numpy as jnp
 
 from ebgan_mdn_jax.types import Array
 
 
+def solve_lower(trils: Array, columns: Array) -> Array:
+    """``x [..., D, N]`` of ``trils @ x = columns [..., D, N]``, by substitution; ``trils [..., D, D]`` are lower triangular."""
+    d = trils.shape[-1]
+
+    def substitute(matrices, right, order):
+        diagonals = jnp.diagonal(matrices, axis1=-2, axis2=-1)
+
+        def one(step, x):
+            i = order(step)
+            known = jnp.einsum("...d,...dn->...n", matrices[..., i, :], x)  # rows to come are still 0
+            return x.at[..., i, :].set((right[..., i, :] - known) / diagonals[..., i, None])
+
+        return jax.lax.fori_loop(0, d, one, jnp.zeros_like(right))
+
+    return jax.lax.custom_linear_solve(
+        lambda x: trils @ x,
+        columns,
+        solve=lambda _, right: substitute(trils, right, lambda step: step),
+        transpose_solve=lambda _, right: substitute(jnp.swapaxes(trils, -1, -2), right, lambda step: d - 1 - step),
+    )
+
+
+@jax.custom_jvp
 def cholesky(matrices: Array) -> Array:
     """Lower Cholesky factors of positive definite ``matrices [..., D, D]``; not a number where one is not."""
     d = matrices.shape[-1]
-    if d == 1:
-        return jnp.sqrt(matrices)
-    half = d // 2
-    top = cholesky(matrices[..., :half, :half])
-    left = jnp.swapaxes(solve_lower(top, jnp.swapaxes(matrices[..., half:, :half], -1, -2)), -1, -2)
-    bottom = cholesky(matrices[..., half:, half:] - left @ jnp.swapaxes(left, -1, -2))
-    zero = jnp.zeros((*matrices.shape[:-2], half, d - half), matrices.dtype)
-    return jnp.concatenate([jnp.concatenate([top, zero], -1), jnp.concatenate([left, bottom], -1)], -2)
+
+    def one(j, tril):
+        column = matrices[..., :, j] - jnp.einsum("...ik,...k->...i", tril, tril[..., j, :])
+        column /= jnp.sqrt(column[..., j, None])
+        return tril.at[..., :, j].set(jnp.where(jnp.arange(d) >= j, column, 0.0))
+
+    return jax.lax.fori_loop(0, d, one, jnp.zeros_like(matrices))
 
 
-def solve_lower(trils: Array, columns: Array) -> Array:
-    """``x [..., D, N]`` of ``trils @ x = columns [..., D, N]``; what is above the diagonals of ``trils [..., D, D]`` is not read."""
-    d = trils.shape[-1]
-    if d == 1:
-        return columns / trils
-    half = d // 2
-    top = solve_lower(trils[..., :half, :half], columns[..., :half, :])
-    rest = columns[..., half:, :] - trils[..., half:, :half] @ top
-    return jnp.concatenate([top, solve_lower(trils[..., half:, half:], rest)], -2)
+@cholesky.defjvp
+def _cholesky_jvp(primals, tangents):
+    """``dL = L phi(L^-1 dA L^-T)``, where phi keeps the lower triangle and half the diagonal (Murray 2016, arXiv 1602.07527, eq. 8)."""
+    tril, (change,) = cholesky(*primals), tangents
+    inner = solve_lower(tril, jnp.swapaxes(solve_lower(tril, change), -1, -2))
+    d = tril.shape[-1]
+    keep = jnp.tril(jnp.ones((d, d), tril.dtype)) - 0.5 * jnp.eye(d, dtype=tril.dtype)
+    return tril, tril @ (inner * jnp.broadcast_to(keep, inner.shape))

@@ -13,7 +13,7 @@ from ebgan_mdn_jax import losses, mixture, networks
 from ebgan_mdn_jax.methods import METHODS, ebgan_mdn
 from ebgan_mdn_jax.methods.generator import GeneratorConfig
 from ebgan_mdn_jax.types import Spec
-from experiments.benchmarks import inference, masking, measure, members, reaching, throughput, worker
+from experiments.benchmarks import chunks, inference, masking, measure, members, reaching, throughput, worker
 from experiments.configs import CONFIGS
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -81,6 +81,14 @@ def test_inference_covers_every_method_and_way():
         "diffusion": 100,
     }
     assert all(np.isfinite(row["p50_ms"]) and row["p99_ms"] >= row["p50_ms"] for row in table)
+
+
+@pytest.mark.slow
+def test_costs_of_chunks_stand_beside_the_published_scores():
+    table = chunks.rows(2, ("chunk_flows",))
+    runs = {run.name for run in CONFIGS["chunk_flows"] if run.task == chunks.TASK}
+    assert len(table) == len(runs) and {row["evaluations"] for row in table} == {1, 20, 100}
+    assert all(0 < row["p50_ms"] <= row["p99_ms"] and 0 <= row["on_support"] <= 100 for row in table)
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 Statistical tests fail falsely once in a million (5 standard errors, p-values above 1e-6).
 """
 
+import dataclasses
 import functools
 import itertools
 
@@ -17,7 +18,7 @@ from ebgan_mdn_jax.encoders import EncoderConfig
 from ebgan_mdn_jax.envs import planar as env
 from ebgan_mdn_jax.envs import planar_image
 from ebgan_mdn_jax.evaluation import chunks
-from ebgan_mdn_jax.methods import mdn
+from ebgan_mdn_jax.methods import ebgan_mdn, mdn
 from ebgan_mdn_jax.methods.base import in_data_units
 from ebgan_mdn_jax.methods.generator import GeneratorConfig
 from ebgan_mdn_jax.normalization import unit_box
@@ -408,6 +409,54 @@ def test_a_mixture_learns_the_way_from_an_image():
     inputs = jnp.asarray(world_of(task).inputs)
     draws = np.asarray(method.sample(jax.random.key(1), params, inputs, 50)).reshape(50, 2, 8, 2)
     assert np.mean(draws[:, 1, 3:5, 1] > 0.5) > 0.95 and np.mean(draws[:, 0, 3:5, 1] < 0.5) > 0.95
+
+
+# What mixtures keep
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "actions", "generator", "rate", "kept"),
+    [
+        (mdn, "position", {"start": "data", "start_scale": 0.1}, 0.002, True),
+        (ebgan_mdn, "position", {"start": "data", "start_scale": 0.1}, 0.002, True),
+        (mdn, "position", {"start": "data", "start_scale": 0.1, "independent_steps": 8}, 0.002, False),
+        (mdn, "displacement", {"start": "data", "start_scale": 0.1}, 0.002, False),
+        (mdn, "displacement", {"start": "clusters", "covariance": "tied"}, 0.0002, True),
+    ],
+    ids=["mdn", "ebgan_mdn", "steps", "displacements", "tied"],
+)
+def test_heads_that_keep_four_spokes_and_heads_that_do_not(method, actions, generator, rate, kept):
+    """Chunks of 8, 1,000 steps; what a head cannot hold, its chunks leave the tubes by."""
+    task = planar.make("radial", 4, chunk=8, actions=actions)
+    normalization = unit_box(task.spec)
+    config = method.Config(GeneratorConfig(num_components=8, hidden=(32,), **generator))
+    if method is ebgan_mdn:
+        config = dataclasses.replace(config, energy_hidden=(32, 32), num_negatives=8, num_generated=8, energy_steps=1)
+    trained = in_data_units(method.make(config, normalization.spec(task.spec), Horizon(1_000, 1)), normalization)
+    batch = task.demonstrations(jax.random.key(0), 500)
+    name = "learning_rate" if method is mdn else "generator_learning_rate"
+    hyper = trained.hyper._replace(**{name: rate})
+
+    @jax.jit
+    def metrics():
+        def step(i, state):
+            rows = jax.random.randint(jax.random.fold_in(jax.random.key(1), i), (128,), 0, 500)
+            return trained.step(state, jax.tree.map(lambda leaf: leaf[rows], batch), hyper)[0]
+
+        params = jax.lax.fori_loop(0, 1_000, step, trained.init(jax.random.key(2))).params
+        policy = Conditional(
+            lambda key, obs, num: trained.sample(key, params, obs, num),
+            lambda obs, action: trained.log_prob(params, obs, action),
+        )
+        return task.evaluate(jax.random.key(3), policy, Data(batch, batch, jnp.ones(500, bool)), task.evaluation)
+
+    found = metrics()
+    if kept:
+        assert found["share_coverage@tau=0.5"] == 100 and found["on_support"] >= 95
+        assert found["success"] >= 99
+    else:
+        assert found["on_support"] < 50
 
 
 # Metrics

@@ -1,10 +1,13 @@
 """A trained CVAE follows the exact laws of two modes, and lines of theory are those of the functions that prove them."""
 
+import csv
+
 import numpy as np
 import pytest
 
 from ebgan_mdn_jax import theory
 from experiments import chunk_bounds, latent_theory, two_modes
+from experiments.benchmarks import measure
 from experiments.figures import Member
 
 
@@ -86,3 +89,13 @@ def test_a_run_collapsed_early_where_anothers_codes_would_cost_less():
         beta: {"reconstruction@l1": np.array([loss]), "rate": np.array([rate])} for beta, (loss, rate) in cost.items()
     }
     assert chunk_bounds.collapsed_early(latent_theory.Line("planar_circle", "l1", values)) == [1.0]
+
+
+def test_the_published_runs_keep_to_the_bounds():
+    """No code decodes beyond the critical beta or says more than the cap by 2 standard errors, in any published row."""
+    with (measure.BENCHMARKS / "chunk_bounds.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4
+    for row in rows:
+        assert float(row["last"]) < float(row["beta_crit"])
+        assert float(row["over cap"]) <= 2 and float(row["over floor"]) > -1e-3
