@@ -1,7 +1,8 @@
 """Chunks with 2 to 32 modes: do discrete codes keep them, and does a CVAE with another prior or regulariser? (Mazza et al. 2026; E3)
 
 Command:  python -m experiments.sweep --config=chunk_codes
-Seeds:    4 (0 to 3)
+          python -m experiments.sweep --config=chunk_codes_full
+Seeds:    4 (0 to 3); "full", for an accelerator, has 16, and 2, 4, 8, 16, 32 and 64 modes
 Settings: as `chunk_modes`: networks of 2 x 128, 1,000 steps; "longer" has 4,000. The vector-quantised policy has twice as many codes as
           modes and, as the mixtures there, a minibatch that can show them all; "levels" has two levels, of the square root of that many,
           so that as many sums are possible. CVAEs have minibatches of 64, a latent of 4 and the absolute error, with the KL to a standard
@@ -11,13 +12,13 @@ Settings: as `chunk_modes`: networks of 2 x 128, 1,000 steps; "longer" has 4,000
 Expected: no published number for these settings. Nothing smooth parts the codes, so they should keep modes as mixtures do; but not levels
           drawn independently, which need not fit. A learned prior can say nothing that a standard one cannot; training may differ. A flow
           should draw codes where they lie, and so keep modes at betas where draws of a standard prior fall between.
-Run time: 15 minutes of one CPU core.
+Run time: 15 minutes of one CPU core; "full" has not been run.
 """
 
 import math
 
 from experiments.configs.base import RunSpec, TaskFigure, run_spec
-from experiments.configs.chunk_modes import SEEDS, TASKS
+from experiments.configs.chunk_modes import ALL_TASKS, FULL_SEEDS, SEEDS, TASKS
 
 _LONGER = {"": (), "longer": ("train.steps=4000",)}
 _KINDS = {
@@ -57,14 +58,15 @@ def _variant(*names: str) -> str:
     return ",".join(filter(None, names))
 
 
-RUNS = tuple(
-    run
-    for modes, task in TASKS.items()
-    for run in (
+def _lines(task: str, modes: int) -> tuple[RunSpec, ...]:
+    return (
         *(codes(task, modes, 2 * modes, *steps, variant=name) for name, steps in _LONGER.items()),
         codes(task, modes, math.isqrt(2 * modes), "method.num_levels=2", variant="levels"),
         *(cvae(task, kind, *steps, variant=_variant(kind, name)) for kind in _KINDS for name, steps in _LONGER.items()),
     )
-)
+
+
+RUNS = tuple(line for modes, task in TASKS.items() for line in _lines(task, modes))
+FULL = tuple(line._replace(num_seeds=FULL_SEEDS) for modes, task in ALL_TASKS.items() for line in _lines(task, modes))
 
 FIGURES = (TaskFigure("modes", "modes", ("share_coverage@tau=0.5", "on_support", "bridge"), log=True),)

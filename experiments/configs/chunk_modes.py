@@ -18,7 +18,7 @@ Run time: about 10 minutes on 2 CPU cores, two workers sharing the sweep, withou
 from experiments.configs.base import ArraysFigure, RunSpec, TaskFigure, run_spec
 from experiments.configs.ibc_particle import CHAINS
 
-SEEDS = 4
+SEEDS, FULL_SEEDS = 4, 16
 RATES = {"mdn": "learning_rate", "ebgan_mdn": "generator_learning_rate"}
 _OTHERS = {
     "nearest_neighbour": ("train.steps=16", "method.num_neighbours=1000", "hyper.bandwidth=0.001"),
@@ -77,7 +77,7 @@ def _other(task: str, line: str) -> RunSpec:
 
 
 TASKS = {modes: f"radial_{modes}_short" for modes in (2, 8, 32)}
-_ALL_TASKS = {modes: f"radial_{modes}_short" for modes in (2, 4, 8, 16, 32, 64)}
+ALL_TASKS = {modes: f"radial_{modes}_short" for modes in (2, 4, 8, 16, 32, 64)}
 
 
 def _runs(tasks: dict[int, str], mixture_steps: int) -> tuple[RunSpec, ...]:
@@ -93,7 +93,7 @@ def _runs(tasks: dict[int, str], mixture_steps: int) -> tuple[RunSpec, ...]:
 
 
 RUNS = _runs(TASKS, 2000)
-FULL = tuple(run._replace(num_seeds=16) for run in _runs(_ALL_TASKS, 8000))
+FULL = tuple(run._replace(num_seeds=FULL_SEEDS) for run in _runs(ALL_TASKS, 8000))
 
 FIGURES = (
     TaskFigure("modes", "modes", ("share_coverage@tau=0.5", "on_support", "success"), log=True),
