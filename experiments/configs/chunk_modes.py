@@ -4,15 +4,13 @@ Command:  python -m experiments.sweep --config=chunk_modes
           python -m experiments.sweep --config=chunk_modes_full
 Seeds:    4 (0 to 3); "full", for an accelerator, has 16, and 2, 4, 8, 16, 32 and 64 modes, and its mixtures 8,000 steps, since of 64 modes
           an MDN in one trial left a tenth after 2,000
-Settings: spokes in chunks of 16 positions; networks of 2 x 128, 1,000 steps. Mixtures as `mixture_of_chunks` says, with 2,000 steps
-          (chosen by seeds 100 to 103 of an MDN with 8 modes); "mean" draws means of components, "longer" has 4,000 steps. Others have
-          minibatches of 64; the CVAE the defaults of its decoder, with learned deviations; an EBGAN
-          sees 16 negatives, IBC 32 or, "langevin", 8 that the chains of `ibc_particle` give it, which also search; the cGAN's
-          discriminator and the EBGAN's energy have 2 updates a step. Nearest neighbours are all rows, hardly blurred, as there is one
-          observation: it draws demonstrations.
+Settings: spokes in chunks of 16 positions; networks of 2 x 128, 1,000 steps, "longer" has 4,000. Mixtures as `mixture_of_chunks` says, with
+          2,000 steps (chosen by seeds 100 to 103 of an MDN with 8 modes); "mean" draws means of components. Others have minibatches of
+          64. The CVAE learns the deviations of its decoder. An EBGAN sees 16 negatives, IBC 32 or, "langevin", 8 that the chains of
+          `ibc_particle` give it, which also search; the cGAN's discriminator and the EBGAN's energy have 2 updates a step. Nearest
+          neighbours are all rows, hardly blurred, as there is one observation: it draws demonstrations.
 Expected: no published number. A head of whole chunks keeps at least 95 % of the modes, and at most 1 % more than the demonstrator strays.
-Run time: about 10 minutes on 2 CPU cores, two workers sharing the sweep, without "mean" and "langevin", which the published table does not
-          have yet; "full" has not been run.
+Run time: 26 minutes of one CPU core, beside other work; "full" has not been run.
 """
 
 from experiments.configs.base import ArraysFigure, RunSpec, TaskFigure, run_spec
