@@ -2,6 +2,8 @@ r"""What smoothness costs: bridge mass of maps of noise, their steepness certifi
 
     python -m experiments.lipschitz
 
+13 minutes of one CPU core, beside other work.
+
 Demonstrations are chunks of 16 positions along K = 2, 8 or 32 spokes (`tasks.planar`), in units of the spokes' length for both
 coordinates, so that a Euclidean distance is one in the policy's output space. Their noise is such that the tube around a mode
 (`envs.planar.Layout.tube`) has a radius of a quarter of the distance of two neighbours' ends, at most 0.02 of the square. The gap of a K
