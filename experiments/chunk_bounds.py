@@ -2,6 +2,8 @@
 
     python -m experiments.chunk_bounds
 
+8 seconds.
+
 A row per task and loss, means over seeds. ``gain`` is ``C = D_0 - D_min``: the least loss of an action that ignores the code, less the one
 with beta = 0. ``beta_crit``: above it no minimiser decodes the mode with under 10 % errors (`theory.beta_crit`); ``last``: the
 largest beta of the sweep with which some seed does. ``over cap``: information less C / beta, in standard errors over seeds, where that is
