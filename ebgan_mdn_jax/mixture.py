@@ -85,7 +85,7 @@ def log_prob(mixture: AnyMixture, action: Array, family: Family = "gaussian") ->
         return density.reshape(*lead, *batch)
     difference = jnp.expand_dims(action, -2) - mixture.means
     if isinstance(mixture, FullMixture):
-        if mixture.scale_trils.shape[-3] == 1:  # one factor, K columns: a tenth of the time of as many factors, or less
+        if mixture.scale_trils.shape[-3] == 1:  # one factor for K columns
             columns = jnp.swapaxes(difference, -1, -2)
             standard = jnp.swapaxes(triangular.solve_lower(mixture.scale_trils[..., 0, :, :], columns), -1, -2)
         else:

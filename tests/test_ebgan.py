@@ -8,6 +8,7 @@ import pytest
 import scipy.stats
 
 from ebgan_mdn_jax.methods import adversary, ebgan
+from ebgan_mdn_jax.methods.base import Transport
 from ebgan_mdn_jax.types import Batch, Horizon, InputError, Spec
 
 SPEC = Spec((-1.0,), (1.0,), (-1.0,), (1.0,))
@@ -37,7 +38,7 @@ def test_draws_push_a_normal_latent_through_the_network(linear):
     generator, weights = linear
     obs = jnp.full((2000, 1), 0.4)
     rows, other = jax.jit(lambda o: adversary.draw_pair(KEY, generator, weights, o))(obs)
-    many = jax.jit(generator.draw, static_argnums=3)(KEY, weights, obs[:4], 500)
+    many = jax.jit(Transport(2, generator.apply).draw, static_argnums=3)(KEY, weights, obs[:4], 500)
     assert many.shape == (500, 4, 1)
     expected = scipy.stats.norm(0.3, np.sqrt(0.13)).cdf
     for draws in (rows, other, many):
@@ -47,7 +48,7 @@ def test_draws_push_a_normal_latent_through_the_network(linear):
 
 def test_without_a_latent_there_is_one_action_per_observation():
     generator = adversary.make_generator((8,), 0, "torch", SPEC)
-    draws = generator.draw(KEY, generator.init(jax.random.key(0)), BATCH.obs, 7)
+    draws = Transport(0, generator.apply).draw(KEY, generator.init(jax.random.key(0)), BATCH.obs, 7)
     # Equal rows of one matrix product may differ in the last bit, by where they fall in its blocks.
     np.testing.assert_allclose(draws, np.broadcast_to(draws[:1], draws.shape), rtol=1e-6)
 

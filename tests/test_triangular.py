@@ -1,4 +1,4 @@
-"""Blocks against NumPy and SciPy, in value and gradient."""
+"""Factors and solutions against NumPy and SciPy, gradients against those of JAX."""
 
 import jax
 import jax.numpy as jnp

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from ebgan_mdn_jax import collectives, networks
-from ebgan_mdn_jax.methods.base import Transport, descend
+from ebgan_mdn_jax.methods.base import descend
 from ebgan_mdn_jax.types import Array, Horizon, PRNGKey, PyTree, Spec
 
 
@@ -22,7 +22,6 @@ class Generator(NamedTuple):
     init: Callable  # (key) -> params
     apply: Callable  # (params, obs [B, Do], latent [..., B, latent_dim]) -> [..., B, Da]
     row_sample: Callable  # (params, obs [B, Do], row keys [B]) -> [B, Da]
-    draw: Callable  # (key, params, obs [B, Do], num_samples) -> [N, B, Da]
 
 
 def make_generator(hidden: tuple[int, ...], latent_dim: int, init_name: networks.Init, spec: Spec) -> Generator:
@@ -40,7 +39,7 @@ def make_generator(hidden: tuple[int, ...], latent_dim: int, init_name: networks
         latent = jax.vmap(lambda key: jax.random.normal(key, (latent_dim,), obs.dtype))(keys)
         return apply(params, obs, latent)
 
-    return Generator(init, apply, row_sample, Transport(latent_dim, apply).draw)
+    return Generator(init, apply, row_sample)
 
 
 def draw_pair(
