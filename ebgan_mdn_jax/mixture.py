@@ -15,7 +15,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from ebgan_mdn_jax import triangular
+from ebgan_mdn_jax import linear_algebra
 from ebgan_mdn_jax.types import Array, PRNGKey
 
 Family = Literal["gaussian", "laplace"]
@@ -87,9 +87,9 @@ def log_prob(mixture: AnyMixture, action: Array, family: Family = "gaussian") ->
     if isinstance(mixture, FullMixture):
         if mixture.scale_trils.shape[-3] == 1:  # one factor for K columns
             columns = jnp.swapaxes(difference, -1, -2)
-            standard = jnp.swapaxes(triangular.solve_lower(mixture.scale_trils[..., 0, :, :], columns), -1, -2)
+            standard = jnp.swapaxes(linear_algebra.solve_lower(mixture.scale_trils[..., 0, :, :], columns), -1, -2)
         else:
-            standard = triangular.solve_lower(mixture.scale_trils, difference[..., None])[..., 0]
+            standard = linear_algebra.solve_lower(mixture.scale_trils, difference[..., None])[..., 0]
         log_det = jnp.sum(jnp.log(jnp.diagonal(mixture.scale_trils, axis1=-2, axis2=-1)), -1)
     else:
         standard = difference / mixture.scales
@@ -98,9 +98,11 @@ def log_prob(mixture: AnyMixture, action: Array, family: Family = "gaussian") ->
     if isinstance(mixture, LowRankMixture):
         factors = mixture.factors / mixture.scales[..., None]
         inner = jnp.einsum("...dr,...ds->...rs", factors, factors)
-        tril = triangular.cholesky(inner + jnp.broadcast_to(jnp.eye(inner.shape[-1], dtype=inner.dtype), inner.shape))
+        tril = linear_algebra.cholesky(
+            inner + jnp.broadcast_to(jnp.eye(inner.shape[-1], dtype=inner.dtype), inner.shape)
+        )
         along = jnp.einsum("...dr,...d->...r", factors, standard)
-        explained = jnp.sum(triangular.solve_lower(tril, along[..., None])[..., 0] ** 2, -1)
+        explained = jnp.sum(linear_algebra.solve_lower(tril, along[..., None])[..., 0] ** 2, -1)
         log_det += jnp.sum(jnp.log(jnp.diagonal(tril, axis1=-2, axis2=-1)), -1)
     if family == "gaussian":
         log_density = -0.5 * (jnp.sum(standard**2, -1) - explained) - 0.5 * d * math.log(2 * math.pi)
@@ -172,7 +174,7 @@ def full(mixture: LowRankMixture | FullMixture) -> FullMixture:
     covariances = jnp.einsum("...dr,...er->...de", mixture.factors, mixture.factors)
     identity = jnp.broadcast_to(jnp.eye(covariances.shape[-1], dtype=covariances.dtype), covariances.shape)
     covariances += mixture.scales[..., None] ** 2 * identity
-    return FullMixture(mixture.log_weights, mixture.means, triangular.cholesky(covariances))
+    return FullMixture(mixture.log_weights, mixture.means, linear_algebra.cholesky(covariances))
 
 
 def weight_entropy(mixture: AnyMixture) -> Array:

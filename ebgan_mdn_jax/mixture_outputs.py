@@ -7,8 +7,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from ebgan_mdn_jax import linear_algebra
 from ebgan_mdn_jax import mixture as mixtures
-from ebgan_mdn_jax import triangular
 from ebgan_mdn_jax.types import Array
 
 Covariance = Literal["isotropic", "diagonal", "shared", "fixed", "low_rank", "full", "tied"]
@@ -96,13 +96,13 @@ def clusters_to_outputs(
     """
     k, d = means.shape
     if covariance in ("full", "tied"):
-        tril = triangular.cholesky(within)
+        tril = linear_algebra.cholesky(within)
         on_diagonal = jnp.eye(d, dtype=bool)
         raw = jnp.where(on_diagonal, jnp.log(jnp.where(on_diagonal, tril, 1.0)), tril)[jnp.tril_indices(d)]
     elif covariance == "low_rank":
-        values, vectors = jnp.linalg.eigh(within)
-        rest = jnp.mean(values[: d - rank]) if rank < d else values[0] / 2
-        principal = (vectors * jnp.sqrt(jnp.maximum(values - rest, 0.0))[None])[:, ::-1][:, :rank]
+        values, vectors = linear_algebra.principal_directions(within)
+        rest = jnp.mean(values[rank:]) if rank < d else values[-1] / 2
+        principal = (vectors * jnp.sqrt(jnp.maximum(values - rest, 0.0))[None])[:, :rank]
         factors = jnp.pad(principal, ((0, 0), (0, rank - principal.shape[1])))
         raw = jnp.concatenate([jnp.full(k * d, jnp.log(rest) / 2), jnp.tile(factors.reshape(-1), k)])
     elif covariance == "fixed":

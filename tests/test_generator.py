@@ -169,27 +169,6 @@ def test_a_start_at_clusters_has_their_weights_means_and_covariance_at_every_obs
         np.testing.assert_allclose(factor @ factor.T, expected, rtol=0.15, atol=2e-5)
 
 
-def test_clusters_of_fewer_rows_than_components_are_finite():
-    rows = jnp.asarray([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
-    weights, means, within = generators.clusters(rows, jnp.asarray([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0], [5.0, 5.0]]))
-    np.testing.assert_allclose(np.exp(weights), np.float32([2, 0.5, 1, 0.5]) / 4, rtol=1e-6)
-    np.testing.assert_array_equal(means, [[0, 1], [0, 1], [1, 0], [5, 5]])
-    assert np.all(np.isfinite(within))
-
-
-def test_spread_rows_are_rows_and_more_than_there_are():
-    rows = jnp.asarray([[0.0], [1.0], [3.0]])
-    chosen = np.sort(np.asarray(jax.jit(generators.spread_rows, static_argnums=2)(jax.random.key(0), rows, 6))[:, 0])
-    assert set(chosen) == {0.0, 1.0, 3.0}
-    first = jax.vmap(lambda key: generators.spread_rows(key, rows, 2))(jax.random.split(jax.random.key(1), 9_000))[
-        ..., 0
-    ]
-    # Of pairs (first, second): 1/3 times the share of the squared distance to the first.
-    for one, two, chance in ((0.0, 1.0, 1 / 10), (0.0, 3.0, 9 / 10), (1.0, 0.0, 1 / 5), (3.0, 0.0, 9 / 13)):
-        count = int(np.sum((first[:, 0] == one) & (first[:, 1] == two)))
-        assert scipy.stats.binomtest(count, 9_000, chance / 3).pvalue > 1e-6
-
-
 @pytest.mark.parametrize(
     "fields",
     [

@@ -13,7 +13,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from ebgan_mdn_jax.methods.generator import spread_rows
+from ebgan_mdn_jax.methods.clusters import spread_rows
 from ebgan_mdn_jax.types import Array, PRNGKey
 
 

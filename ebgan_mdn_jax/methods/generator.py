@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from ebgan_mdn_jax import collectives, encoders, mixture_outputs, networks
 from ebgan_mdn_jax import mixture as mixtures
+from ebgan_mdn_jax.methods import clusters
 from ebgan_mdn_jax.methods.base import TrainState
 from ebgan_mdn_jax.types import Array, PRNGKey, PyTree, Spec, require, require_at_least, require_choices
 
@@ -32,8 +33,9 @@ class GeneratorConfig:
 
     ``start``: where components are before training, "network" as the network's weights have it, all near 0, "data" near actions of the
     first minibatch that k-means++ picks, with standard deviation ``start_scale`` in network units. Modes of many dimensions need that,
-    for components that start together take several modes each, and no more steps part them. "clusters" starts at the clusters of these
-    (`clusters`), with their weights, means and pooled covariance, the same at every observation: for a correlated law of many dimensions.
+    for components that start together take several modes each, and no more steps part them. "clusters" starts at the minibatch's
+    clusters (`clusters.tied_gaussians`), with their weights, means and covariance, the same at every observation: for a correlated law
+    of many dimensions.
     """
 
     num_components: int = 64
@@ -97,14 +99,13 @@ def make(config: GeneratorConfig, spec: Spec) -> Generator:
 
     def start(key, params, actions):
         steps = actions.reshape(len(actions), config.independent_steps, -1)
-        means = jax.vmap(spread_rows, (None, 1, None))(key, steps, config.num_components)
+        kind = config.covariance, config.rank
         if config.start == "data":
-            head = (config.start_scale, config.covariance, config.rank)
-            outputs = jax.vmap(lambda one: mixture_outputs.to_outputs(one, *head))(means)
+            means = jax.vmap(clusters.spread_rows, (None, 1, None))(key, steps, config.num_components)
+            outputs = jax.vmap(lambda one: mixture_outputs.to_outputs(one, config.start_scale, *kind))(means)
             return networks.shift_outputs(params, outputs.reshape(-1))
-        head = (config.covariance, config.rank)
-        found = jax.vmap(clusters, (1, 0))(steps, means)
-        outputs = jax.vmap(lambda *of: mixture_outputs.clusters_to_outputs(*of, *head))(*found)
+        found = jax.vmap(clusters.tied_gaussians, (None, 1, None))(key, steps, config.num_components)
+        outputs = jax.vmap(lambda *of: mixture_outputs.clusters_to_outputs(*of, *kind))(*found)
         return networks.constant_outputs(params, outputs.reshape(-1))
 
     def apply(params, obs, latent, scale_floor):
@@ -157,49 +158,6 @@ def started(generator: Generator, state: TrainState, key: PRNGKey, actions: Arra
         return weights
     rows, key = collectives.all_rows(actions, axis_name), jax.random.fold_in(key, _START)
     return jax.lax.cond(state.step == 0, lambda: generator.start(key, weights, rows), lambda: weights)
-
-
-def spread_rows(key: PRNGKey, rows: Array, num: int, distance: Array | None = None) -> Array:
-    """K of ``rows [B, D]``, the next one drawn by its squared distance to the nearest so far: k-means++ (Arthur and Vassilvitskii 2007).
-
-    ``distance [B]`` is the squared one to what is there before, if anything is. Where all rows are chosen, once more from all.
-    """
-
-    def choose_next(i, carry):
-        distance, chosen = carry
-        row = rows[jax.random.categorical(jax.random.fold_in(key, i), jnp.log(distance))]
-        apart = jnp.sum((rows - jnp.broadcast_to(row, rows.shape)) ** 2, axis=-1)
-        nearest = jnp.minimum(distance, apart)
-        return jnp.where(jnp.any(nearest > 0), nearest, jnp.full_like(nearest, most)), chosen.at[i].set(row)
-
-    most = jnp.finfo(rows.dtype).max
-    distance = jnp.full(len(rows), most, rows.dtype) if distance is None else distance
-    none = jnp.zeros((num, rows.shape[-1]), rows.dtype)
-    return jax.lax.fori_loop(0, num, choose_next, (distance, none))[1]
-
-
-def clusters(rows: Array, centres: Array, num_iterations: int = 10) -> tuple[Array, Array, Array]:
-    """Log weights ``[K]``, means ``[K, D]`` and pooled covariance ``[D, D]`` of ``rows [B, D]``, by k-means (Lloyd 1982).
-
-    It starts from ``centres [K, D]``. A cluster without rows keeps its place and counts as half a row. The covariance is about the means,
-    without bias, with a thousandth of its mean variance added in each direction, as few rows do not span all of them.
-    """
-
-    def assign(means):
-        squared = jax.vmap(lambda mean: jnp.sum((rows - mean[None]) ** 2, axis=-1), out_axes=1)(means)
-        own = jax.nn.one_hot(jnp.argmin(squared, axis=1), len(means), dtype=rows.dtype)
-        return own, jnp.sum(own, axis=0)
-
-    def move(_, means):
-        own, counts = assign(means)
-        return jnp.where(counts[:, None] > 0, own.T @ rows / jnp.maximum(counts, 1.0)[:, None], means)
-
-    means = jax.lax.fori_loop(0, num_iterations, move, centres)
-    own, counts = assign(means)
-    deviations = rows - own @ means
-    within = deviations.T @ deviations / jnp.maximum(len(rows) - jnp.sum(counts > 0), 1)
-    within += 1e-3 * jnp.mean(jnp.diagonal(within)) * jnp.eye(rows.shape[-1], dtype=rows.dtype)
-    return jax.nn.log_softmax(jnp.log(jnp.maximum(counts, 0.5))), means, within
 
 
 def choose(key: PRNGKey, mixture: mixtures.AnyMixture, num_samples: int, family: mixtures.Family, how: Draw) -> Array:

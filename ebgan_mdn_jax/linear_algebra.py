@@ -1,4 +1,4 @@
-"""Cholesky factors and triangular solves of batches of small matrices, row by row, with their derivatives.
+"""Cholesky factors and triangular solves of batches of small matrices, row by row, with their derivatives; principal directions.
 
 JAX calls LAPACK for these on a CPU. Two such calls that run at once can wait for each other's threads forever (seen with jaxlib 0.10.2 on
 two cores, in `lapack_strsm_ffi`), and a program with mixtures of many components makes several. Here all matrices of a batch take a step
@@ -54,3 +54,24 @@ def _cholesky_jvp(primals, tangents):
     d = tril.shape[-1]
     keep = jnp.tril(jnp.ones((d, d), tril.dtype)) - 0.5 * jnp.eye(d, dtype=tril.dtype)
     return tril, tril @ (inner * jnp.broadcast_to(keep, inner.shape))
+
+
+def principal_directions(matrix: Array, num_iterations: int = 50) -> tuple[Array, Array]:
+    """Eigenvalues ``[D]``, largest first, and eigenvectors ``[D, D]``, as columns, of a positive semi-definite ``matrix [D, D]``.
+
+    By orthogonal iteration (Golub and Van Loan 2013, 8.2.4), so those whose eigenvalues are nearly the same stay mixed with each other.
+    """
+    d = matrix.shape[-1]
+
+    def orthonormal(columns):
+        def one(i, found):
+            column = columns[:, i]
+            for _ in range(2):  # once leaves rounding errors where the column is nearly within those before
+                column -= found @ (found.T @ column)
+            return found.at[:, i].set(column / jnp.maximum(jnp.linalg.norm(column), jnp.finfo(column.dtype).tiny))
+
+        return jax.lax.fori_loop(0, d, one, jnp.zeros_like(columns))
+
+    start = orthonormal(jax.random.normal(jax.random.key(0), matrix.shape, matrix.dtype))
+    vectors = jax.lax.fori_loop(0, num_iterations, lambda _, columns: orthonormal(matrix @ columns), start)
+    return jnp.sum(vectors * (matrix @ vectors), axis=0), vectors

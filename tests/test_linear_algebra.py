@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from ebgan_mdn_jax import triangular
+from ebgan_mdn_jax import linear_algebra
 
 
 @pytest.mark.parametrize("d", [1, 2, 5, 32])
@@ -14,10 +14,10 @@ def test_as_numpy_and_scipy(d):
     rng = np.random.default_rng(d)
     factors = rng.normal(size=(3, 4, d, d)) / np.sqrt(d) + 2 * np.eye(d)
     matrices = factors @ np.swapaxes(factors, -1, -2)
-    tril = jax.jit(triangular.cholesky)(jnp.asarray(matrices, jnp.float32))
+    tril = jax.jit(linear_algebra.cholesky)(jnp.asarray(matrices, jnp.float32))
     np.testing.assert_allclose(tril, np.linalg.cholesky(matrices), atol=2e-5)
     columns = rng.normal(size=(3, 4, d, 2))
-    solved = jax.jit(triangular.solve_lower)(jnp.asarray(factors, jnp.float32), jnp.asarray(columns, jnp.float32))
+    solved = jax.jit(linear_algebra.solve_lower)(jnp.asarray(factors, jnp.float32), jnp.asarray(columns, jnp.float32))
     for i, j in np.ndindex(3, 4):  # which reads below the diagonal only
         expected = scipy.linalg.solve_triangular(factors[i, j], columns[i, j], lower=True)
         np.testing.assert_allclose(solved[i, j], expected, rtol=1e-3, atol=1e-4)
@@ -31,7 +31,7 @@ def test_gradients_are_those_of_jax():
     def whitened(cholesky, solve, factor):
         return jnp.sum(solve(cholesky(factor @ factor.T), column) ** 2)
 
-    ours = jax.grad(lambda f: whitened(triangular.cholesky, triangular.solve_lower, f))(factor)
+    ours = jax.grad(lambda f: whitened(linear_algebra.cholesky, linear_algebra.solve_lower, f))(factor)
     theirs = lambda tril, b: jax.scipy.linalg.solve_triangular(tril, b, lower=True)  # noqa: E731
     np.testing.assert_allclose(
         ours, jax.grad(lambda f: whitened(jnp.linalg.cholesky, theirs, f))(factor), rtol=1e-3, atol=1e-5
@@ -39,4 +39,22 @@ def test_gradients_are_those_of_jax():
 
 
 def test_a_matrix_that_is_not_positive_definite_has_no_factor():
-    assert np.any(np.isnan(triangular.cholesky(jnp.asarray([[1.0, 2.0], [2.0, 1.0]]))))
+    assert np.any(np.isnan(linear_algebra.cholesky(jnp.asarray([[1.0, 2.0], [2.0, 1.0]]))))
+
+
+@pytest.mark.parametrize("d", [1, 2, 24])
+def test_principal_directions_as_numpy(d):
+    rng = np.random.default_rng(d)
+    turn = np.linalg.qr(rng.normal(size=(d, d)))[0]
+    spectrum = 0.7 ** np.arange(d)
+    values, vectors = jax.jit(linear_algebra.principal_directions)(jnp.asarray(turn * spectrum @ turn.T, jnp.float32))
+    np.testing.assert_allclose(values, spectrum, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(d), atol=1e-5)
+    np.testing.assert_allclose(np.abs(np.sum(vectors * turn, axis=0)), 1.0, atol=1e-3)
+
+
+def test_principal_directions_of_few_rows_are_finite():
+    rows = np.random.default_rng(0).normal(size=(3, 20))
+    values, vectors = linear_algebra.principal_directions(jnp.asarray(rows.T @ rows, jnp.float32))
+    np.testing.assert_allclose(values[:3], np.linalg.svd(rows)[1] ** 2, rtol=1e-3)
+    assert np.max(np.abs(values[3:])) < 1e-4 and np.all(np.isfinite(vectors))
