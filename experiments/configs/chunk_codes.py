@@ -18,9 +18,9 @@ Run time: 15 minutes of one CPU core; "full" has not been run.
 import math
 
 from experiments.configs.base import RunSpec, TaskFigure, run_spec
-from experiments.configs.chunk_modes import ALL_TASKS, FULL_SEEDS, SEEDS, TASKS
+from experiments.configs.chunk_modes import ALL_TASKS, FULL_SEEDS, LONGER, SEEDS, TASKS
 
-_LONGER = {"": (), "longer": ("train.steps=4000",)}
+_LENGTHS = {"": (), "longer": (LONGER,)}
 _KINDS = {
     "kl": ("hyper.beta=0.03",),
     "learned": ("hyper.beta=0.03", "method.prior=learned"),
@@ -60,9 +60,13 @@ def _variant(*names: str) -> str:
 
 def _lines(task: str, modes: int) -> tuple[RunSpec, ...]:
     return (
-        *(codes(task, modes, 2 * modes, *steps, variant=name) for name, steps in _LONGER.items()),
+        *(codes(task, modes, 2 * modes, *steps, variant=name) for name, steps in _LENGTHS.items()),
         codes(task, modes, math.isqrt(2 * modes), "method.num_levels=2", variant="levels"),
-        *(cvae(task, kind, *steps, variant=_variant(kind, name)) for kind in _KINDS for name, steps in _LONGER.items()),
+        *(
+            cvae(task, kind, *steps, variant=_variant(kind, name))
+            for kind in _KINDS
+            for name, steps in _LENGTHS.items()
+        ),
     )
 
 

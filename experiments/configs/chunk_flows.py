@@ -11,14 +11,13 @@ Run time: about 20 minutes on one CPU core of two, the other more than busy; "fu
 """
 
 from experiments.configs.base import RunSpec, TaskFigure, run_spec
-from experiments.configs.chunk_modes import ALL_TASKS, FULL_SEEDS, SEEDS, TASKS
+from experiments.configs.chunk_modes import ALL_TASKS, FULL_SEEDS, LONGER, SEEDS, TASKS
 
 _NETWORK = {
     "flow": "method.denoiser.hidden=(128,128)",
     "diffusion": "method.denoiser.hidden=(128,128)",
     "energy_score": "method.hidden=(128,128)",
 }
-_LONGER = "train.steps=4000"
 
 
 def run(task: str, method: str, *overrides: str, variant: str = "") -> RunSpec:
@@ -32,9 +31,9 @@ def _lines(task: str) -> tuple[RunSpec, ...]:
         *(
             run(task, method, *of, variant=name)
             for method in _NETWORK
-            for name, of in (("", ()), ("longer", (_LONGER,)))
+            for name, of in (("", ()), ("longer", (LONGER,)))
         ),
-        *(run(task, "flow", _LONGER, f"method.num_steps={n}", variant=f"longer,num_steps={n}") for n in (1, 100)),
+        *(run(task, "flow", LONGER, f"method.num_steps={n}", variant=f"longer,num_steps={n}") for n in (1, 100)),
     )
 
 

@@ -39,7 +39,7 @@ _OTHERS = {
 
 
 _LINES = (*_OTHERS, *(f"{method} longer" for method in ("cvae", "cgan", "ebgan")))
-_LONGER = 4000
+LONGER = "train.steps=4000"
 
 
 def mixture_of_chunks(task: str, method: str, modes: int, *overrides: str, variant: str = "") -> RunSpec:
@@ -67,11 +67,11 @@ def mixture_of_chunks(task: str, method: str, modes: int, *overrides: str, varia
     return run_spec(task, method, SEEDS, *settings, *overrides, variant=variant)
 
 
-def _other(task: str, line: str) -> RunSpec:
+def other(task: str, line: str) -> RunSpec:
+    """A run of another method, by the name of its ``line``."""
     method, _, variant = line.partition(" ")
-    steps = _LONGER if variant == "longer" else 1000
-    settings = _OTHERS[method if variant == "longer" else line]
-    return run_spec(task, method, SEEDS, f"train.steps={steps}", "train.batch_size=64", *settings, variant=variant)
+    settings = (*_OTHERS[method], LONGER) if variant == "longer" else _OTHERS[line]
+    return run_spec(task, method, SEEDS, "train.steps=1000", "train.batch_size=64", *settings, variant=variant)
 
 
 TASKS = {modes: f"radial_{modes}_short" for modes in (2, 8, 32)}
@@ -86,7 +86,7 @@ def _runs(tasks: dict[int, str], mixture_steps: int) -> tuple[RunSpec, ...]:
             for method in RATES
             for name, how in (("", ()), ("mean", ("method.sample_by=component_mean",)))
         ),
-        *(_other(task, line) for line in _LINES for task in tasks.values()),
+        *(other(task, line) for line in _LINES for task in tasks.values()),
     )
 
 
