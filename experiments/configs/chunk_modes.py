@@ -10,7 +10,7 @@ Settings: spokes in chunks of 16 positions; networks of 2 x 128, minibatches of 
           the EBGAN's energy have 2 updates a step. Nearest neighbours are all rows, hardly blurred, as there is one observation: it draws
           demonstrations.
 Expected: no published number. A head of whole chunks keeps at least 95 % of the modes, and at most 1 % more than the demonstrator strays.
-Run time: to be measured; "full" has not been run.
+Run time: 14 minutes of one CPU core, beside other work; "full" has not been run.
 """
 
 from experiments.configs.base import ArraysFigure, RunSpec, TaskFigure, run_spec
