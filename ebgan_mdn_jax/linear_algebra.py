@@ -1,14 +1,19 @@
-"""Cholesky factors and triangular solves of batches of small matrices, row by row, with their derivatives; principal directions.
+"""Cholesky factors and triangular solves of batches of small matrices, row by row, with their derivatives; eigenvectors of one.
 
 JAX calls LAPACK for these on a CPU. Two such calls that run at once can wait for each other's threads forever (seen with jaxlib 0.10.2 on
 two cores, in `lapack_strsm_ffi`), and a program with mixtures of many components makes several. Here all matrices of a batch take a step
-together.
+together. Products are of full precision, which an accelerator would cut.
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
 
 from ebgan_mdn_jax.types import Array
+
+_einsum = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
+_product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
 
 def solve_lower(trils: Array, columns: Array) -> Array:
@@ -20,13 +25,13 @@ def solve_lower(trils: Array, columns: Array) -> Array:
 
         def one(step, x):
             i = order(step)
-            known = jnp.einsum("...d,...dn->...n", matrices[..., i, :], x)  # rows to come are still 0
+            known = _einsum("...d,...dn->...n", matrices[..., i, :], x)  # rows to come are still 0
             return x.at[..., i, :].set((right[..., i, :] - known) / diagonals[..., i, None])
 
         return jax.lax.fori_loop(0, d, one, jnp.zeros_like(right))
 
     return jax.lax.custom_linear_solve(
-        lambda x: trils @ x,
+        lambda x: _product(trils, x),
         columns,
         solve=lambda _, right: substitute(trils, right, lambda step: step),
         transpose_solve=lambda _, right: substitute(jnp.swapaxes(trils, -1, -2), right, lambda step: d - 1 - step),
@@ -39,7 +44,7 @@ def cholesky(matrices: Array) -> Array:
     d = matrices.shape[-1]
 
     def one(j, tril):
-        column = matrices[..., :, j] - jnp.einsum("...ik,...k->...i", tril, tril[..., j, :])
+        column = matrices[..., :, j] - _einsum("...ik,...k->...i", tril, tril[..., j, :])
         column /= jnp.sqrt(column[..., j, None])
         return tril.at[..., :, j].set(jnp.where(jnp.arange(d) >= j, column, 0.0))
 
@@ -53,25 +58,32 @@ def _cholesky_jvp(primals, tangents):
     inner = solve_lower(tril, jnp.swapaxes(solve_lower(tril, change), -1, -2))
     d = tril.shape[-1]
     keep = jnp.tril(jnp.ones((d, d), tril.dtype)) - 0.5 * jnp.eye(d, dtype=tril.dtype)
-    return tril, tril @ (inner * jnp.broadcast_to(keep, inner.shape))
+    return tril, _product(tril, inner * jnp.broadcast_to(keep, inner.shape))
 
 
-def principal_directions(matrix: Array, num_iterations: int = 50) -> tuple[Array, Array]:
-    """Eigenvalues ``[D]``, largest first, and eigenvectors ``[D, D]``, as columns, of a positive semi-definite ``matrix [D, D]``.
+def eigenvectors(matrix: Array, num_iterations: int = 50) -> tuple[Array, Array]:
+    """Eigenvalues ``[D]``, largest first, and eigenvectors ``[D, D]``, orthonormal columns, of a positive semi-definite ``matrix [D, D]``.
 
-    By orthogonal iteration (Golub and Van Loan 2013, 8.2.4), so those whose eigenvalues are nearly the same stay mixed with each other.
+    By orthogonal iteration (Golub and Van Loan 2013, 8.2.4) from random directions, whose errors fall as powers of ratios of neighbouring
+    eigenvalues: those that differ by less than about a tenth stay mixed, and where the matrix is 0 any directions are taken.
     """
     d = matrix.shape[-1]
+    # The same directions, of a size at which no column of the product underflows.
+    scaled = matrix / jnp.maximum(jnp.trace(matrix), jnp.finfo(matrix.dtype).tiny)
+    scaled += jnp.finfo(matrix.dtype).eps * jnp.eye(d, dtype=matrix.dtype)
 
     def orthonormal(columns):
         def one(i, found):
             column = columns[:, i]
             for _ in range(2):  # once leaves rounding errors where the column is nearly within those before
-                column -= found @ (found.T @ column)
-            return found.at[:, i].set(column / jnp.maximum(jnp.linalg.norm(column), jnp.finfo(column.dtype).tiny))
+                column /= jnp.linalg.norm(column)
+                column -= _product(found, _product(found.T, column))
+            return found.at[:, i].set(column / jnp.linalg.norm(column))
 
         return jax.lax.fori_loop(0, d, one, jnp.zeros_like(columns))
 
     start = orthonormal(jax.random.normal(jax.random.key(0), matrix.shape, matrix.dtype))
-    vectors = jax.lax.fori_loop(0, num_iterations, lambda _, columns: orthonormal(matrix @ columns), start)
-    return jnp.sum(vectors * (matrix @ vectors), axis=0), vectors
+    vectors = jax.lax.fori_loop(0, num_iterations, lambda _, found: orthonormal(_product(scaled, found)), start)
+    values = jnp.sum(vectors * _product(matrix, vectors), axis=0)
+    order = jnp.argsort(-values)
+    return values[order], vectors[:, order]

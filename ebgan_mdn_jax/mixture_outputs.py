@@ -92,7 +92,8 @@ def clusters_to_outputs(
     """Outputs ``[P]`` for ``log_weights [K]``, ``means [K, Da]`` and the covariance ``within [Da, Da]`` of every component.
 
     What a kind cannot hold of it is left out: deviations only ("diagonal"), or their root mean square ("isotropic", "shared"); of
-    "low_rank" the factors are principal components, and the scale is that of the rest (Tipping and Bishop 1999, eq. 7 and 8).
+    "low_rank" the factors are principal components (as exact as `linear_algebra.eigenvectors` are), and the scale is that of the rest
+    (Tipping and Bishop 1999, eq. 7 and 8).
     """
     k, d = means.shape
     if covariance in ("full", "tied"):
@@ -100,7 +101,7 @@ def clusters_to_outputs(
         on_diagonal = jnp.eye(d, dtype=bool)
         raw = jnp.where(on_diagonal, jnp.log(jnp.where(on_diagonal, tril, 1.0)), tril)[jnp.tril_indices(d)]
     elif covariance == "low_rank":
-        values, vectors = linear_algebra.principal_directions(within)
+        values, vectors = linear_algebra.eigenvectors(within)
         rest = jnp.mean(values[rank:]) if rank < d else values[-1] / 2
         principal = (vectors * jnp.sqrt(jnp.maximum(values - rest, 0.0))[None])[:, :rank]
         factors = jnp.pad(principal, ((0, 0), (0, rank - principal.shape[1])))

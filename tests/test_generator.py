@@ -178,6 +178,7 @@ def test_a_start_at_clusters_has_their_weights_means_and_covariance_at_every_obs
         {"hidden": (8, 0)},
         {"family": "laplace", "covariance": "full"},
         {"family": "laplace", "covariance": "low_rank"},
+        {"start": "clusters", "family": "laplace"},
         {"rank": 0},
         {"independent_steps": 0},
         {"start_scale": 0.0},

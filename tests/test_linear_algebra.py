@@ -43,18 +43,29 @@ def test_a_matrix_that_is_not_positive_definite_has_no_factor():
 
 
 @pytest.mark.parametrize("d", [1, 2, 24])
-def test_principal_directions_as_numpy(d):
+def test_eigenvectors_as_numpy(d):
     rng = np.random.default_rng(d)
     turn = np.linalg.qr(rng.normal(size=(d, d)))[0]
-    spectrum = 0.7 ** np.arange(d)
-    values, vectors = jax.jit(linear_algebra.principal_directions)(jnp.asarray(turn * spectrum @ turn.T, jnp.float32))
-    np.testing.assert_allclose(values, spectrum, rtol=1e-3, atol=1e-6)
+    spectrum = 3e-9 * 0.7 ** np.arange(d)
+    values, vectors = jax.jit(linear_algebra.eigenvectors)(jnp.asarray(turn * spectrum @ turn.T, jnp.float32))
+    np.testing.assert_allclose(values, spectrum, rtol=2e-3, atol=1e-15)
     np.testing.assert_allclose(vectors.T @ vectors, np.eye(d), atol=1e-5)
     np.testing.assert_allclose(np.abs(np.sum(vectors * turn, axis=0)), 1.0, atol=1e-3)
 
 
-def test_principal_directions_of_few_rows_are_finite():
-    rows = np.random.default_rng(0).normal(size=(3, 20))
-    values, vectors = linear_algebra.principal_directions(jnp.asarray(rows.T @ rows, jnp.float32))
-    np.testing.assert_allclose(values[:3], np.linalg.svd(rows)[1] ** 2, rtol=1e-3)
-    assert np.max(np.abs(values[3:])) < 1e-4 and np.all(np.isfinite(vectors))
+def test_eigenvectors_of_close_eigenvalues_come_in_order():
+    rng = np.random.default_rng(0)
+    turn = np.linalg.qr(rng.normal(size=(16, 16)))[0]
+    spectrum = 0.97 ** np.arange(16)
+    values, vectors = linear_algebra.eigenvectors(jnp.asarray(turn * spectrum @ turn.T, jnp.float32))
+    assert np.all(np.diff(values) <= 0)
+    np.testing.assert_allclose(values, spectrum, rtol=0.03)
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(16), atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [np.eye(20)[:3] * [[3.0], [2.0], [1.0]], np.ones((1, 20)), np.zeros((1, 20))])
+def test_eigenvectors_where_some_values_are_0(rows):
+    values, vectors = linear_algebra.eigenvectors(jnp.asarray(rows.T @ rows, jnp.float32))
+    expected = np.concatenate([np.linalg.svd(rows)[1] ** 2, np.zeros(20 - len(rows))])
+    np.testing.assert_allclose(values, expected, atol=1e-4)
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(20), atol=1e-5)

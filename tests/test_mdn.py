@@ -88,9 +88,10 @@ def test_tempering_that_cannot_be_is_refused(changes, message):
         mdn.Config(**changes)
 
 
-def test_a_start_at_data_happens_once_and_does_not_depend_on_the_split():
+@pytest.mark.parametrize("start", ["data", "clusters"])
+def test_a_start_happens_once_and_does_not_depend_on_the_split(start):
     method = mdn.make(
-        mdn.Config(GeneratorConfig(3, hidden=(8,), start="data", start_scale=0.1)),
+        mdn.Config(GeneratorConfig(3, hidden=(8,), start=start, start_scale=0.1)),
         SPEC,
         Horizon(10, 1),
         optax.identity(),
@@ -100,10 +101,15 @@ def test_a_start_at_data_happens_once_and_does_not_depend_on_the_split():
     hyper = method.hyper._replace(learning_rate=0.0)  # the start alone
     after, _ = jax.jit(method.step)(state, batch, hyper)
     moved = jax.tree.map(lambda a, b: bool(jnp.any(a != b)), after.params.generator, state.params.generator)["params"]
-    assert moved == {"MLP_0": {f"Dense_{i}": {"bias": i == 1, "kernel": False} for i in (0, 1)}}
+    last = {"bias": True, "kernel": start == "clusters"}
+    assert moved == {"MLP_0": {"Dense_0": {"bias": False, "kernel": False}, "Dense_1": last}}
     later, _ = jax.jit(method.step)(after, batch, hyper)
     chex.assert_trees_all_equal(later.params, after.params)
     halves = jax.tree.map(lambda x: x.reshape(2, 2, 1), batch)
     split = jax.jit(jax.vmap(lambda b: method.step(state, b, hyper, "batch")[0].params, axis_name="batch"))(halves)
     for device in range(2):
         chex.assert_trees_all_close(jax.tree.map(lambda x, at=device: x[at], split), after.params, rtol=1e-6)
+    states = jax.tree.map(lambda *leaves: jnp.stack(leaves), state, after)  # of two members one has started
+    both = jax.jit(jax.vmap(method.step, (0, None, None)))(states, batch, hyper)[0].params
+    for member in range(2):
+        chex.assert_trees_all_close(jax.tree.map(lambda x, at=member: x[at], both), after.params, rtol=1e-6)

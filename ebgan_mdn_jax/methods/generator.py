@@ -34,8 +34,8 @@ class GeneratorConfig:
     ``start``: where components are before training, "network" as the network's weights have it, all near 0, "data" near actions of the
     first minibatch that k-means++ picks, with standard deviation ``start_scale`` in network units. Modes of many dimensions need that,
     for components that start together take several modes each, and no more steps part them. "clusters" starts at the minibatch's
-    clusters (`clusters.tied_gaussians`), with their weights, means and covariance, the same at every observation: for a correlated law
-    of many dimensions.
+    clusters (`clusters.tied_gaussians`), with their weights, means and, as far as the kind can hold it, covariance, the same at every
+    observation.
     """
 
     num_components: int = 64
@@ -61,6 +61,10 @@ class GeneratorConfig:
         require(
             self.family == "gaussian" or self.covariance not in ("full", "low_rank", "tied"),
             f"method.generator.family='laplace' has no {self.covariance} covariance: use method.generator.covariance=diagonal",
+        )
+        require(
+            self.family == "gaussian" or self.start != "clusters",
+            "method.generator.start='clusters' are of Gaussians: use method.generator.start=data for method.generator.family='laplace'",
         )
 
 
@@ -157,7 +161,9 @@ def started(generator: Generator, state: TrainState, key: PRNGKey, actions: Arra
     if generator.start is None:
         return weights
     rows, key = collectives.all_rows(actions, axis_name), jax.random.fold_in(key, _START)
-    return jax.lax.cond(state.step == 0, lambda: generator.start(key, weights, rows), lambda: weights)
+    # A loop, since a condition that is vmapped over members would start at every step and throw it away.
+    once = jnp.where(state.step == 0, 1, 0)
+    return jax.lax.fori_loop(0, once, lambda _, before: generator.start(key, before, rows), weights)
 
 
 def choose(key: PRNGKey, mixture: mixtures.AnyMixture, num_samples: int, family: mixtures.Family, how: Draw) -> Array:
