@@ -20,8 +20,8 @@ Maps of noise ``z ~ N(0, I)`` to chunks (`methods.base.Transport`), with network
 
 Two others are for comparison:
 
-* ``mdn``: a mixture of 2 K Gaussians, which start at clusters of a minibatch, at a quarter of the others' learning rate (of 0.002,
-  0.0005 and 0.0002 the best with 32 modes). It draws one of them first, and so is no smooth map of noise;
+* ``mdn``: a mixture of 2 K Gaussians, which start at clusters of a minibatch, with a learning rate of 0.0005 (of 0.002, 0.0005 and
+  0.0002 the best with 32 modes, on these seeds). It draws one of them first, and so is no smooth map of noise;
 * ``clipped_linear``: for K = 2 the map of one coordinate of z to the segment between the nearest points of the tubes.
 
 A row is a member, and with ``seed=all`` their mean. ``limit``, ``steepness`` and the percentiles ``local_50`` and ``local_99`` of the local

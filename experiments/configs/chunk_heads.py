@@ -15,7 +15,7 @@ Run time: 50 minutes of one CPU core, beside other work; processes share it.
 """
 
 from experiments.configs.base import RunSpec
-from experiments.configs.chunk_modes import RATES, mixture_of_chunks
+from experiments.configs.chunk_modes import RATES, mixture_from_clusters, mixture_of_chunks
 
 _STEPS = "method.generator.independent_steps=16"
 _FULL = "method.generator.covariance=full"
@@ -28,13 +28,12 @@ def _clusters(method: str, modes: int, covariance: str) -> RunSpec:
     """A run on displacements that starts at clusters."""
     settings = (
         f"method.generator.covariance={covariance}",
-        "method.generator.start=clusters",
         f"train.batch_size={max(128, 8 * modes)}",
         "train.steps=2000",
         f"hyper.{RATES[method]}=0.0002",
     )
     task = f"radial_{modes}_short_displacement"
-    return mixture_of_chunks(task, method, modes, *settings, variant=f"{covariance},clusters")
+    return mixture_from_clusters(task, method, modes, *settings, variant=f"{covariance},clusters")
 
 
 RUNS = (

@@ -1,4 +1,4 @@
-"""Chunks with 64 modes: what `chunk_modes`, `chunk_flows` and `chunk_codes` ask of 2 to 32, of their best lines. (Mazza et al. 2026; E3)
+"""Chunks with 64 modes: what `chunk_modes`, `chunk_flows` and `chunk_codes` ask of 2 to 32, of one line per method. (Mazza et al. 2026; E3)
 
 Command:  python -m experiments.sweep --config=chunk_many
 Seeds:    4 (0 to 3)
