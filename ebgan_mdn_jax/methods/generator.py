@@ -161,9 +161,15 @@ def started(generator: Generator, state: TrainState, key: PRNGKey, actions: Arra
     if generator.start is None:
         return weights
     rows, key = collectives.all_rows(actions, axis_name), jax.random.fold_in(key, _START)
-    # A loop, since a condition that is vmapped over members would start at every step and throw it away.
-    once = jnp.where(state.step == 0, 1, 0)
-    return jax.lax.fori_loop(0, once, lambda _, before: generator.start(key, before, rows), weights)
+    first = state.step == 0
+
+    def begin():
+        # Vmapped over members the condition computes both sides at every step; this loop then ends at once when all have started. In place
+        # of the condition it would slow the whole step on a CPU.
+        once = jnp.where(first, 1, 0)
+        return jax.lax.fori_loop(0, once, lambda _, before: generator.start(key, before, rows), weights)
+
+    return jax.lax.cond(first, begin, lambda: weights)
 
 
 def choose(key: PRNGKey, mixture: mixtures.AnyMixture, num_samples: int, family: mixtures.Family, how: Draw) -> Array:
