@@ -4,11 +4,11 @@ Command:  python -m experiments.sweep --config=chunk_modes
           python -m experiments.sweep --config=chunk_modes_full
 Seeds:    4 (0 to 3); "full", for an accelerator, has 16, and 2, 4, 8, 16, 32 and 64 modes
 Settings: spokes in chunks of 16 positions; networks of 2 x 128, minibatches of 64, 1,000 steps, "longer" has 4,000. Mixtures start at
-          clusters of a minibatch of 8 rows for every mode, `mixture_from_clusters`, with a learning rate of 0.0005, the first that was
-          tried here (seeds 100 to 103 of both). "mean" draws means of components. The CVAE learns the deviations of its decoder. An
-          EBGAN sees 16 negatives, IBC 32 or, "langevin", 8 that the chains of `ibc_particle` give it, which also search; the cGAN's
-          discriminator and the EBGAN's energy have 2 updates a step. Nearest neighbours are all rows, hardly blurred, as there is one
-          observation: it draws demonstrations.
+          clusters of a minibatch of 8 rows for every mode, `mixture_from_clusters`, with a learning rate of 0.0005, the best of three for
+          an MDN in `experiments.lipschitz` and the only one tried here (seeds 100 to 103 of both). "mean" draws means of components. The
+          CVAE learns the deviations of its decoder. An EBGAN sees 16 negatives, IBC 32 or, "langevin", 8 that the chains of
+          `ibc_particle` give it, which also search; the cGAN's discriminator and the EBGAN's energy have 2 updates a step. Nearest
+          neighbours are all rows, hardly blurred, as there is one observation: it draws demonstrations.
 Expected: no published number. A head of whole chunks keeps at least 95 % of the modes, and at most 1 % more than the demonstrator strays.
 Run time: 14 minutes of one CPU core, beside other work; "full" has not been run.
 """
