@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from ebgan_mdn_jax.types import Array
 
 _einsum = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
-_product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
 
 def solve_lower(trils: Array, columns: Array) -> Array:
@@ -31,7 +31,7 @@ def solve_lower(trils: Array, columns: Array) -> Array:
         return jax.lax.fori_loop(0, d, one, jnp.zeros_like(right))
 
     return jax.lax.custom_linear_solve(
-        lambda x: _product(trils, x),
+        lambda x: product(trils, x),
         columns,
         solve=lambda _, right: substitute(trils, right, lambda step: step),
         transpose_solve=lambda _, right: substitute(jnp.swapaxes(trils, -1, -2), right, lambda step: d - 1 - step),
@@ -58,7 +58,7 @@ def _cholesky_jvp(primals, tangents):
     inner = solve_lower(tril, jnp.swapaxes(solve_lower(tril, change), -1, -2))
     d = tril.shape[-1]
     keep = jnp.tril(jnp.ones((d, d), tril.dtype)) - 0.5 * jnp.eye(d, dtype=tril.dtype)
-    return tril, _product(tril, inner * jnp.broadcast_to(keep, inner.shape))
+    return tril, product(tril, inner * jnp.broadcast_to(keep, inner.shape))
 
 
 def eigenvectors(matrix: Array, num_iterations: int = 50) -> tuple[Array, Array]:
@@ -77,13 +77,13 @@ def eigenvectors(matrix: Array, num_iterations: int = 50) -> tuple[Array, Array]
             column = columns[:, i]
             for _ in range(2):  # once leaves rounding errors where the column is nearly within those before
                 column /= jnp.linalg.norm(column)
-                column -= _product(found, _product(found.T, column))
+                column -= product(found, product(found.T, column))
             return found.at[:, i].set(column / jnp.linalg.norm(column))
 
         return jax.lax.fori_loop(0, d, one, jnp.zeros_like(columns))
 
     start = orthonormal(jax.random.normal(jax.random.key(0), matrix.shape, matrix.dtype))
-    vectors = jax.lax.fori_loop(0, num_iterations, lambda _, found: orthonormal(_product(scaled, found)), start)
-    values = jnp.sum(vectors * _product(matrix, vectors), axis=0)
+    vectors = jax.lax.fori_loop(0, num_iterations, lambda _, found: orthonormal(product(scaled, found)), start)
+    values = jnp.sum(vectors * product(matrix, vectors), axis=0)
     order = jnp.argsort(-values)
     return values[order], vectors[:, order]

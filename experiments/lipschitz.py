@@ -2,7 +2,7 @@ r"""What smoothness costs: bridge mass of maps of noise, their steepness certifi
 
     python -m experiments.lipschitz
 
-13 minutes of one CPU core, beside other work.
+13 to 20 minutes of one CPU core, beside other work.
 
 Demonstrations are chunks of 16 positions along K = 2, 8 or 32 spokes (`tasks.planar`), in units of the spokes' length for both
 coordinates, so that a Euclidean distance is one in the policy's output space. Their noise is such that the tube around a mode

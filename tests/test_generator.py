@@ -169,6 +169,25 @@ def test_a_start_at_clusters_has_their_weights_means_and_covariance_at_every_obs
         np.testing.assert_allclose(factor @ factor.T, expected, rtol=0.15, atol=2e-5)
 
 
+def test_each_step_of_a_chunk_starts_at_clusters_of_its_own():
+    generator, params, obs = make(start="clusters", independent_steps=2)
+    corners = np.float32([[-0.9, -0.8], [0.1, 0.9], [0.8, -0.3]])
+    rows = (
+        np.repeat(corners, (20, 40, 60), axis=0)
+        + np.random.default_rng(0).normal(size=(120, 2)).astype(np.float32) * 0.01
+    )
+    steps = generator.mixture(jax.jit(generator.start)(jax.random.key(0), params, jnp.asarray(rows)), obs, 0.0).each
+    for step in range(2):
+        order = np.argsort(np.asarray(steps.means[0, step, :, 0]))
+        expected = np.argsort(corners[:, step])
+        found = jax.tree.map(lambda leaf, at=step: np.asarray(leaf)[:, at], steps)
+        np.testing.assert_allclose(found.means[:, order, 0], np.tile(corners[expected, step], (B, 1)), atol=0.01)
+        np.testing.assert_allclose(
+            np.exp(found.log_weights[:, order]), np.tile(np.float32([1, 2, 3])[expected] / 6, (B, 1)), rtol=1e-4
+        )
+        np.testing.assert_allclose(found.scales, 0.01, rtol=0.2)
+
+
 @pytest.mark.parametrize(
     "fields",
     [

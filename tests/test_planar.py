@@ -419,7 +419,7 @@ def test_a_mixture_learns_the_way_from_an_image():
     ("method", "actions", "generator", "rate", "kept"),
     [
         (mdn, "position", {"start": "data", "start_scale": 0.1}, 0.002, True),
-        (ebgan_mdn, "position", {"start": "data", "start_scale": 0.1}, 0.002, True),
+        (ebgan_mdn, "position", {"start": "clusters"}, 0.0005, True),
         (mdn, "position", {"start": "data", "start_scale": 0.1, "independent_steps": 8}, 0.002, False),
         (mdn, "displacement", {"start": "data", "start_scale": 0.1}, 0.002, False),
         (mdn, "displacement", {"start": "clusters", "covariance": "tied"}, 0.0002, True),

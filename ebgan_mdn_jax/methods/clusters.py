@@ -1,23 +1,19 @@
 """Places among the rows of a minibatch to start from: rows far from each other, and the clusters around them."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 
 from ebgan_mdn_jax import linear_algebra
 from ebgan_mdn_jax import mixture as mixtures
+from ebgan_mdn_jax.linear_algebra import product
 from ebgan_mdn_jax.types import Array, PRNGKey
-
-_product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
 
 def spread_rows(key: PRNGKey, rows: Array, num: int, distance: Array | None = None) -> Array:
     """``num`` of ``rows [B, D]``, the next one drawn by its squared distance to the nearest so far.
 
-    That is k-means++ (Arthur and Vassilvitskii 2007).
-
-    ``distance [B]`` is the squared one to what is there before, if anything is. Where all rows are chosen, once more from all.
+    That is k-means++ (Arthur and Vassilvitskii 2007). ``distance [B]`` is the squared one to what is there before, if anything is. Where
+    all rows are chosen, once more from all.
     """
 
     def choose_next(i, carry):
@@ -57,15 +53,15 @@ def tied_gaussians(key: PRNGKey, rows: Array, num: int) -> tuple[Array, Array, A
     all of them.
     """
     d, middle = rows.shape[-1], jnp.mean(rows, axis=0)[None]
-    _, directions = linear_algebra.eigenvectors(_product((rows - middle).T, rows - middle))
-    components = _product(rows - middle, directions)
+    _, directions = linear_algebra.eigenvectors(product((rows - middle).T, rows - middle))
+    components = product(rows - middle, directions)
 
     def of_subspace(dimensions):
         seen = jnp.where(jnp.arange(d)[None] < dimensions, components, 0.0)
         centres, found = k_means(seen, spread_rows(key, seen, num))
-        means, counts = _means(rows, found, middle + _product(centres, directions.T))
+        means, counts = _means(rows, found, middle + product(centres, directions.T))
         deviations = rows - means[found]
-        within = _product(deviations.T, deviations) / jnp.maximum(len(rows) - jnp.sum(counts > 0), 1)
+        within = product(deviations.T, deviations) / jnp.maximum(len(rows) - jnp.sum(counts > 0), 1)
         within += jnp.maximum(1e-3 * jnp.mean(jnp.diagonal(within)), 1e-8) * jnp.eye(d, dtype=rows.dtype)
         log_weights = jax.nn.log_softmax(jnp.log(jnp.maximum(counts, 0.5)))
         mixture = mixtures.FullMixture(log_weights, means, linear_algebra.cholesky(within)[None])
@@ -81,5 +77,5 @@ def _means(rows: Array, found: Array, otherwise: Array) -> tuple[Array, Array]:
     """Means ``[K, D]`` of the rows with each index of ``found [B]``, ``otherwise [K, D]`` where there are none; and how many, ``[K]``."""
     member = jax.nn.one_hot(found, len(otherwise), dtype=rows.dtype)
     counts = jnp.sum(member, axis=0)
-    means = _product(member.T, rows) / jnp.maximum(counts, 1.0)[:, None]
+    means = product(member.T, rows) / jnp.maximum(counts, 1.0)[:, None]
     return jnp.where(counts[:, None] > 0, means, otherwise), counts

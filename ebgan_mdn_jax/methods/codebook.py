@@ -13,6 +13,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from ebgan_mdn_jax.linear_algebra import product
 from ebgan_mdn_jax.methods.clusters import spread_rows
 from ebgan_mdn_jax.types import Array, PRNGKey
 
@@ -53,7 +54,7 @@ def averaged(level: Array, usage: Array, rows: Array, found: Array, decay: Array
     """Codes ``[K, Dz]`` and usage ``[K]`` after ``rows [B, Dz]``, each of which has code ``found [B]``; and the codes' shares of them."""
     member = jax.nn.one_hot(found, len(level), dtype=rows.dtype)
     share = jnp.mean(member, axis=0)
-    total = jnp.matmul(member.T, rows, precision=jax.lax.Precision.HIGHEST) / len(rows)
+    total = product(member.T, rows) / len(rows)
     kept = decay * usage
     usage = kept + (1 - decay) * share
     level = kept[:, None] * level + (1 - decay) * total

@@ -9,7 +9,7 @@ Settings: two ways round a circle in chunks of 16 positions; the context names t
           `ibc_particle`, which give it its negatives, too; with "second_pass" they search on for ten steps from 0.03 to 0.0001. The
           last three lines were chosen without ambiguity by seeds 100 and 101 and the measure of tubes: the CVAE's at once, the cGAN's of
           five settings, IBC's of four (8,000 steps, the gradient penalty, one coordinate after another). The neighbours' blur was made
-          a tenth after a published table in which they strayed.
+          a twentieth after a published table in which they strayed.
 Expected: no published number. Without ambiguity none should lose to regression; with it, regression leaves both ways.
 Run time: 28 minutes of one CPU core, beside other work.
 """
