@@ -144,7 +144,7 @@ def _rebuild(config: dict[str, Any], item: dict[str, Any]) -> tuple[Method, Spec
     module, train = METHODS[config["method_name"]], config["train"]
     spec = Spec(**{name: tuple(values) for name, values in item["spec"].items()})
     normalization = Normalization(**{name: tuple(values) for name, values in item["normalization"].items()})
-    horizon = Horizon.of(train["steps"], item["num_rows"], train["batch_size"])
+    horizon = Horizon.of(train["steps"], item["num_rows"], train["batch_size"], train["epoch_steps"])
     method = module.make(from_fields(module.Config, config["method"]), normalization.spec(spec), horizon)
     seeds = range(config["first_seed"], config["first_seed"] + config["num_seeds"])
     return in_data_units(method, normalization), spec, make_members(method, seeds, config["hyper"]).seed

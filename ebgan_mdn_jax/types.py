@@ -66,24 +66,28 @@ class Spec(NamedTuple):
 
 
 class Horizon(NamedTuple):
-    """Length of a training run in generator (policy) steps; schedules change once per epoch."""
+    """Length of a training run in generator (policy) steps; schedules change once per epoch.
+
+    For them that is what reads all rows, ``steps_per_epoch``, or ``epoch_steps`` if above 0.
+    """
 
     num_steps: int
     steps_per_epoch: int
+    epoch_steps: int = 0
 
     @classmethod
-    def of(cls, num_steps: int, num_rows: int, batch_size: int) -> "Horizon":
+    def of(cls, num_steps: int, num_rows: int, batch_size: int, epoch_steps: int = 0) -> "Horizon":
         """A run on ``num_rows`` demonstrations."""
-        return cls(num_steps, steps_per_epoch(num_rows, batch_size))
+        return cls(num_steps, steps_per_epoch(num_rows, batch_size), epoch_steps)
 
     def epoch(self, step: Array) -> Array:
-        """Index of the epoch that ``step`` belongs to, from 0."""
-        return step // self.steps_per_epoch
+        """Index of the schedules' epoch that ``step`` belongs to, from 0."""
+        return step // (self.epoch_steps or self.steps_per_epoch)
 
     @property
     def num_epochs(self) -> int:
-        """Epochs in the run, the last one possibly cut short."""
-        return -(-self.num_steps // self.steps_per_epoch)
+        """The schedules' epochs in the run, the last one possibly cut short."""
+        return -(-self.num_steps // (self.epoch_steps or self.steps_per_epoch))
 
 
 def steps_per_epoch(num_rows: int, batch_size: int) -> int:

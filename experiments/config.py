@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from ebgan_mdn_jax.data import formats
+from ebgan_mdn_jax.data.episodes import ObsUnits
 from ebgan_mdn_jax.methods import METHODS
 from ebgan_mdn_jax.tasks import TASKS, find, require_known
 from ebgan_mdn_jax.tasks.base import EvaluationConfig
@@ -26,7 +27,8 @@ class TrainConfig:
     backend and memory. ``parallel`` and ``batch_devices`` say how devices share the work: see `ebgan_mdn_jax.training.devices`. A row of
     metrics, the mean over its steps, is logged every ``log_every`` steps (0: every epoch) and at the end. Checkpoints are saved with the
     first row after every ``checkpoint_every`` steps, and at the end. With ``stream`` above 0 the rows stay on the host, and the device has
-    the minibatches of so many steps at a time (`ebgan_mdn_jax.training.stream`); that is then ``log_every``, too.
+    the minibatches of so many steps at a time (`ebgan_mdn_jax.training.stream`); that is then ``log_every``, too. What schedules, such as
+    ``method.decay_every``, call an epoch are the steps that read all rows, or ``epoch_steps`` where that is above 0.
     """
 
     steps: int = 5000
@@ -37,12 +39,13 @@ class TrainConfig:
     log_every: int = 0
     checkpoint_every: int = 1000
     stream: int = 0
+    epoch_steps: int = 0
 
     def __post_init__(self):
         require_choices(self, "train")
         for name in ("steps", "batch_size", "checkpoint_every"):
             require(1 <= getattr(self, name) < 2**31, f"train.{name}={getattr(self, name)}: needs 1 to 2147483647")
-        for name in ("members_per_step", "batch_devices", "log_every", "stream"):
+        for name in ("members_per_step", "batch_devices", "log_every", "stream", "epoch_steps"):
             require(getattr(self, name) >= 0, f"train.{name}={getattr(self, name)}: needs 0 (automatic) or more")
         require(
             not (self.stream and self.log_every),
@@ -74,7 +77,8 @@ class EpisodesConfig:
     """Your own demonstrations: the file, its checksum, and how its episodes become rows; see `ebgan_mdn_jax.data.episodes`.
 
     ``history`` observations are seen at once, ``chunk`` actions are given at once, ``heldout_share`` of the episodes are kept to judge by;
-    ``top_return_share`` of them are taken at all, those with the highest sum of rewards.
+    ``top_return_share`` of them are taken at all, those with the highest sum of rewards; observations are in ``obs_units``, and the box of
+    actions is wider than their range by ``action_margin``.
     """
 
     path: str
@@ -83,10 +87,13 @@ class EpisodesConfig:
     chunk: int = 1
     heldout_share: float = 0.1
     top_return_share: float = 1.0
+    obs_units: ObsUnits = "range"
+    action_margin: float = 0.0
     obs_noise: float = 0.0
     action_noise: float = 0.0
 
     def __post_init__(self):
+        require_choices(self, "data")
         for name in ("obs_noise", "action_noise"):
             require(getattr(self, name) >= 0, f"data.{name}={getattr(self, name)}: needs 0 or a positive deviation")
 

@@ -75,9 +75,15 @@ def _load_episodes(settings: EpisodesConfig, data_dir: str | None) -> data.Datas
     """The user's own demonstrations, from where they were or from ``data_dir``."""
     path = pathlib.Path(settings.path)
     path = resolve_path(data_dir) / path.name if data_dir else path
-    recorded = formats.read(path, settings.sha256)
     return data.from_episodes(
-        recorded, settings.history, settings.chunk, settings.heldout_share, str(path), settings.top_return_share
+        formats.read(path, settings.sha256),
+        settings.history,
+        settings.chunk,
+        settings.heldout_share,
+        str(path),
+        settings.top_return_share,
+        settings.obs_units,
+        settings.action_margin,
     )
 
 
@@ -100,7 +106,7 @@ def build(
     if task.require:
         task.require(config.evaluation)
     normalization = normalization or dataset.normalization
-    horizon = Horizon.of(config.train.steps, dataset.num_rows, config.train.batch_size)
+    horizon = Horizon.of(config.train.steps, dataset.num_rows, config.train.batch_size, config.train.epoch_steps)
     module = METHODS[config.method_name]
     method = in_data_units(module.make(config.method, normalization.spec(task.spec), horizon), normalization)
     members = make_members(method, config.seeds, config.hyper)

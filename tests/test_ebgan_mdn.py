@@ -343,6 +343,13 @@ def test_step_decay_is_step_lr():
     np.testing.assert_allclose(step_decay(steps, horizon, 1.0, 20), np.ones(122))
 
 
+def test_schedules_may_count_in_steps():
+    horizon, steps = Horizon(num_steps=122, steps_per_epoch=2, epoch_steps=10), jnp.arange(122)
+    expected = [0.5 ** (step // 10 // 3) for step in range(122)]
+    np.testing.assert_allclose(step_decay(steps, horizon, 0.5, 3), expected, rtol=1e-6)
+    assert horizon.num_epochs == 13
+
+
 def test_step_decay_of_a_fifth_has_five_stages():
     for num_epochs in (50, 100):
         rates = np.asarray(step_decay(jnp.arange(num_epochs), Horizon(num_epochs, 1), 0.5, 0))

@@ -101,6 +101,35 @@ def test_boxes_are_the_range_of_training_episodes_the_same_for_all_steps():
         np.testing.assert_allclose([np.min(values), np.max(values)], [-1, 1], atol=1e-6)
 
 
+@pytest.mark.parametrize(("units", "power"), [("std", 1.0), ("sqrt_std", 0.5)])
+def test_observations_may_be_in_deviations_of_training_steps(units, power):
+    some = made((5, 6, 7, 8))
+    some = [Batch(np.hstack([e.obs, np.full((len(e.obs), 1), 3.0)]), e.action) for e in some]
+    dataset = data.from_episodes(some, history=2, heldout_share=0.25, obs_units=units)
+    steps = np.concatenate([some[i].obs for i in (0, 1, 3)]).astype(
+        np.float32
+    )  # every step once, however often a row shows it
+    std = np.where(np.arange(3) == 2, 1.0, np.std(steps, axis=0)) ** power
+    expected = (dataset.train.obs - np.tile(steps.mean(0), 2)) / np.tile(std, 2)
+    unit = dataset.normalization.batch(jax.tree.map(jnp.asarray, dataset.train))
+    np.testing.assert_allclose(unit.obs, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(unit.obs[..., [2, 5]], 0.0)  # constant, and finite
+    plain = data.from_episodes(some, history=2, heldout_share=0.25)
+    assert dataset.spec == plain.spec
+    np.testing.assert_allclose([np.min(unit.action), np.max(unit.action)], [-1, 1], atol=1e-6)
+
+
+def test_the_box_of_actions_may_be_wider_than_they_are():
+    some = [Batch(e.obs, np.hstack([e.action, np.full((len(e.obs), 1), -2.0)])) for e in made((5, 6, 7))]
+    plain, wide = (data.from_episodes(some, chunk=2, action_margin=margin) for margin in (0.0, 0.05))
+    extent = np.subtract(plain.spec.action_high, plain.spec.action_low)
+    np.testing.assert_allclose(np.subtract(wide.spec.action_high, plain.spec.action_high), 0.05 * extent, rtol=1e-6)
+    np.testing.assert_allclose(np.subtract(wide.spec.action_low, plain.spec.action_low), -0.05 * extent, rtol=1e-6)
+    assert extent[1] == 0.0 and wide.spec.obs_low == plain.spec.obs_low
+    unit = wide.normalization.action(jnp.asarray(wide.train.action))
+    np.testing.assert_allclose([np.min(unit), np.max(unit)], [-1 / 1.1, 1 / 1.1], atol=1e-6)
+
+
 @pytest.mark.parametrize("value", [0.0, 7.0, -1e6, 0.1])
 @pytest.mark.parametrize("rounding", [0.0, 1e-7])
 def test_a_constant_dimension_is_only_shifted(value, rounding):
@@ -149,6 +178,10 @@ def test_wrong_settings_are_refused():
     assert "data.chunk=0" in refused(data.from_episodes, made(), chunk=0)
     for share in (0.0, 1.0):
         assert f"data.heldout_share={share}" in refused(data.from_episodes, made(), heldout_share=share)
+    said = refused(data.from_episodes, made(), obs_units="variance")
+    assert said == "data.obs_units=variance: expected one of range, std, sqrt_std"
+    for margin in (-0.1, np.inf, np.nan):
+        assert f"data.action_margin={margin}" in refused(data.from_episodes, made(), action_margin=margin)
 
 
 def rewarded(returns, lengths=LENGTHS):

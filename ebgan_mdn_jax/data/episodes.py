@@ -12,13 +12,17 @@ arXiv 2303.04137), so that every step gives a row and no row spans two episodes.
 
 import math
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import numpy as np
 
-from ebgan_mdn_jax import normalization
 from ebgan_mdn_jax.data.load import Dataset
 from ebgan_mdn_jax.data.windows import Episode, windows
+from ebgan_mdn_jax.normalization import Normalization, unit_box
 from ebgan_mdn_jax.types import Batch, InputError, Spec, require
+
+# What observations are divided by: half of their range, their standard deviation, or its square root.
+ObsUnits = Literal["range", "std", "sqrt_std"]
 
 # A dimension that varies by less than this, relative to its values, or at all, is constant: that is rounding.
 _LEAST_EXTENT, _LEAST_ABSOLUTE = 1e-6, 1e-30
@@ -31,11 +35,13 @@ def from_episodes(
     heldout_share: float = 0.1,
     name: str = "episodes",
     top_return_share: float = 1.0,
+    obs_units: ObsUnits = "range",
+    action_margin: float = 0.0,
 ) -> Dataset:
     """Rows to train on and rows of other episodes to judge by, one fold.
 
     The boxes of `Dataset.spec` are the range of the training episodes, per dimension and the same for every step of history and chunk;
-    the normalization maps them to ``[-1, 1]``, and only shifts a constant dimension.
+    the normalization maps them to ``[-1, 1]``, and only shifts a constant dimension. Other ``obs_units`` shift observations to mean 0.
 
     Args:
       episodes: observations ``[T, Do]`` and actions ``[T, Da]`` in your units and, where known, rewards ``[T]``; T may differ.
@@ -44,6 +50,9 @@ def from_episodes(
       heldout_share: of the episodes, evenly spaced; at least one is held out and one is not.
       top_return_share: the share of all episodes, those of highest return, that are taken at all, held-out ones included.
       name: how messages call the episodes.
+      obs_units: "range" for ``[-1, 1]``, "std" for unit variance; "sqrt_std" divides by the root of the standard deviation, as IBC's code
+        does for energies on D4RL (Florence et al. 2021, arXiv 2109.00137).
+      action_margin: by what share of the range the box of actions is wider on each side (IBC: 0.05), where they are not constant.
 
     Raises:
       InputError: if shapes do not fit together, an episode is empty, a number is not finite, there are fewer than 2 episodes, or returns
@@ -53,6 +62,11 @@ def from_episodes(
         require(value >= 1, f"data.{what}={value}: needs at least 1 step")
     require(0 < heldout_share < 1, f"data.heldout_share={heldout_share}: needs a number between 0 and 1")
     require(0 < top_return_share <= 1, f"data.top_return_share={top_return_share}: needs a number above 0, at most 1")
+    options = get_args(ObsUnits)
+    require(obs_units in options, f"data.obs_units={obs_units}: expected one of {', '.join(options)}")
+    require(
+        0 <= action_margin < np.inf, f"data.action_margin={action_margin}: needs 0 or a positive share of the range"
+    )
     checked = [_check_episode(i, Episode(*episode), name) for i, episode in enumerate(episodes)]
     total = len(checked)
     require(total >= 2, f"{name}: has {total} episode(s), expected at least 2: one to train on and one to judge by")
@@ -70,10 +84,14 @@ def from_episodes(
     count = min(max(1, round(heldout_share * total)), total - 1)
     held = set(((np.arange(count) + 0.5) * total / count).astype(int).tolist())
     train, heldout = ([e for i, e in enumerate(checked) if (i in held) == out] for out in (False, True))
-    spec = _spec(train, history, chunk)
+    steps = _concatenate([Batch(episode.obs, episode.action) for episode in train])
+    spec = Spec(*_box(steps.obs, history), *_box(steps.action, chunk, action_margin))
+    units = unit_box(spec)
+    if obs_units != "range":
+        units = _standardized(units, spec, steps.obs, obs_units)
     rows = [_concatenate([windows(episode, history, chunk) for episode in part]) for part in (train, heldout)]
     train, heldout = (Batch(*(x[None] for x in part)) for part in rows)
-    return Dataset(train, heldout, np.ones(heldout.obs.shape[:2], bool), normalization.unit_box(spec), spec)
+    return Dataset(train, heldout, np.ones(heldout.obs.shape[:2], bool), units, spec)
 
 
 def best_by_return(episodes: Sequence[Episode], share: float, name: str = "episodes") -> list[Episode]:
@@ -137,15 +155,21 @@ def _check_episode(index: int, episode: Episode, name: str) -> Episode:
     return Episode(*checked, episode.reward)
 
 
-def _spec(episodes: Sequence[Episode], history: int, chunk: int) -> Spec:
-    def box(values, repeats):
-        low, high = values.min(axis=0).astype(float), values.max(axis=0).astype(float)
-        least = np.maximum(_LEAST_EXTENT * np.maximum(abs(low), abs(high)), _LEAST_ABSOLUTE)
-        low, high = (np.where(high - low > least, side, (low + high) / 2) for side in (low, high))
-        return tuple(low.tolist()) * repeats, tuple(high.tolist()) * repeats
+def _box(values: np.ndarray, repeats: int, margin: float = 0.0) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    low, high = values.min(axis=0).astype(float), values.max(axis=0).astype(float)
+    least = np.maximum(_LEAST_EXTENT * np.maximum(abs(low), abs(high)), _LEAST_ABSOLUTE)
+    extent, middle = high - low, (low + high) / 2
+    low, high = (np.where(extent > least, side, middle) for side in (low - margin * extent, high + margin * extent))
+    return tuple(low.tolist()) * repeats, tuple(high.tolist()) * repeats
 
-    steps = _concatenate([Batch(episode.obs, episode.action) for episode in episodes])
-    return Spec(*box(steps.obs, history), *box(steps.action, chunk))
+
+def _standardized(units: Normalization, spec: Spec, obs: np.ndarray, how: ObsUnits) -> Normalization:
+    """``units`` with observations at mean 0, and of them those that are not constant divided as ``how`` says."""
+    repeats = spec.obs_dim // obs.shape[1]
+    mean, std = np.mean(obs, axis=0, dtype=float), np.std(obs, axis=0, dtype=float)
+    scale = np.tile(std if how == "std" else np.sqrt(std), repeats)
+    scale = np.where(np.less(spec.obs_low, spec.obs_high), scale, 1.0)
+    return units._replace(obs_shift=tuple(np.tile(mean, repeats).tolist()), obs_scale=tuple(scale.tolist()))
 
 
 def _concatenate(batches: Sequence[Batch]) -> Batch:

@@ -11,7 +11,7 @@ Settings: 8 spokes in chunks of 16, `chunk_modes.mixture_of_chunks`. "steps" has
 Expected: no published number. Steps of independent positions are correlated one with the next, which a diagonal cannot hold and few factors
           can hold in part; chance mixes a step's modes. A full covariance has 528 parameters for each of 16 components, many for 1,000
           demonstrations; a tied one has them once.
-Run time: 50 minutes of one CPU core, beside other work; processes share it.
+Run time: 22 minutes on two CPU cores; 50 of one core, beside other work.
 """
 
 from experiments.configs.base import RunSpec

@@ -24,9 +24,8 @@ _SEARCHES = {
     "derivative_free": _UNIFORM,
     "autoregressive": (*_UNIFORM, "method.autoregressive=True"),
 }
-# An epoch of 102,000 rows has 797 steps of 128: 1 % off the learning rate every 100 of them.
 _SPECTRAL = (
-    *("train.batch_size=128", "train.steps=50000", f"hyper.learning_rate_decay={0.99**7.97:.4f}"),
+    *("train.batch_size=128", "train.steps=50000"),
     *(f"method.energy_hidden=({','.join(['128'] * 16)})", "method.energy_spectral=True"),
     *("method.num_negatives=64", "method.langevin.num_steps=50"),
 )
