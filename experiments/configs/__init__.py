@@ -132,7 +132,7 @@ CONFIGS: dict[str, tuple[RunSpec, ...]] = {
 FIGURES: dict[str, tuple[FigureSpec, ...]] = {
     "paper_functions": paper_functions.FIGURES,
     "paper_two_link": paper_two_link.FIGURES,
-    "ibc_particle_4d": ibc_particle.FIGURES,
+    "ibc_particle_8d": ibc_particle.FIGURES,
     "lasa": lasa.FIGURES,
     "fading_context": fading_context.FIGURES,
     "chunk_beta": chunk_beta.FIGURES,
