@@ -11,7 +11,7 @@ Settings: residual networks of one block of 2 x 256 as in the paper's code, with
 Expected: with 100,000 steps, 2,048-wide networks and 2,000 demonstrations the paper has 95 % for IBC up to 16 dimensions and for MSE up
           to 8, nearest neighbours in one dimension only; small networks after 10,000 steps, by its code's comments: 96 and 5 % in 2-D.
           Nearest neighbours, measured with its code: 86, 7, 0 and 0 %.
-Run time: about 100 minutes in 2-D and 40 in 1-D and 4-D on one CPU core of two, the other more than busy; 8-D has not been run.
+Run time: about 100 minutes in 2-D, 40 in 1-D and 4-D and 60 in 8-D on one CPU core of two, the other more than busy.
 """
 
 from experiments.configs.base import RunSpec, TaskFigure, run_spec

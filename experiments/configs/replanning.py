@@ -8,7 +8,7 @@ Settings: 8 spokes of 60 steps, observed by position; chunks of H = 1, 5, 15 or 
           at demonstrations, "sharper" acts with their weights squared (`mixture.tempered`); flow in 20 steps. EBGAN-MDN, with 32
           negatives, in chunks of 15 alone, as it takes ten times as long.
 Expected: no published number. A mixture that is drawn anew at every step should dither near the start, and averages of its chunks bridge.
-Run time: about 55 minutes on one CPU core of two, the other more than busy.
+Run time: 35 minutes of one CPU core, the other busy too; 55 with both more than busy.
 """
 
 from experiments.configs.base import RunSpec, TaskFigure, run_spec
