@@ -130,8 +130,8 @@ def _residual(prefix: str) -> tuple[str, ...]:
     return (f"method.{prefix}residual=preactivation", f"method.{prefix}init=normal_0.05")
 
 
-# Of IBC's energies that are descended by chains.
-_CHAINS = (
+# Of IBC's energies that are descended by chains, on all its tasks.
+IBC_CHAINS = (
     "method.num_negatives=8",
     "method.langevin_share=1",
     "method.langevin.num_steps=100",
@@ -156,7 +156,7 @@ _D4RL = {
     "ibc": (
         *_ibcs("energy_", 512, 8),
         *_residual("energy_"),
-        *_CHAINS,
+        *IBC_CHAINS,
         "method.energy_spectral=True",
         "method.second_pass=True",
         "data.obs_units=sqrt_std",
@@ -262,7 +262,7 @@ def _ibc(task: str) -> tuple[str, ...]:
         return (
             *_ibcs("energy_", 2048, 2),
             *_residual("energy_"),
-            *_CHAINS,
+            *IBC_CHAINS,
         )
     spec = TASKS[task].spec
     half = 1.0 if TASKS[task].normalize else (spec.action_high[0] - spec.action_low[0]) / 2
