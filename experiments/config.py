@@ -78,7 +78,7 @@ class EpisodesConfig:
 
     ``history`` observations are seen at once, ``chunk`` actions are given at once, ``heldout_share`` of the episodes are kept to judge by;
     ``top_return_share`` of them are taken at all, those with the highest sum of rewards; observations are in ``obs_units``, and the box of
-    actions is wider than their range by ``action_margin``.
+    actions, whose half extents scores are in, is wider than their range by ``action_margin``.
     """
 
     path: str

@@ -15,9 +15,10 @@ residual blocks and no dropout here.
 
 "d4rl" is what that code sets on D4RL, best configurations again, for demonstrations of your own in place of a task (D4RL's in `.tfrecord`,
 say) and the policies that it has there: ``ibc``, by Langevin dynamics with a second pass, whose observations are divided by the root of
-their deviation and whose box of actions is 5 % wider than their range on each side; ``explicit_bc``; and ``mdn``. Of the chain all is in
-half extents of that box, in IBC of the range; regression and the MDN see actions in the range, not in deviations; and the MDN's logits are
-not divided by 2.5 in training and in use, which is the same mixture. What their paper calls RWR is `data.top_return_share=0.5`.
+their deviation; ``explicit_bc``; and ``mdn``. The box of actions is 5 % wider than their range on each side, for all of them, since scores
+are in its half extents. So are the chains' step sizes, in IBC in those of the range; regression and the MDN see actions in it, too, not in
+deviations; and the MDN's logits are not divided by 2.5 in training and in use, which is the same mixture. What their paper calls RWR is
+`data.top_return_share=0.5`.
 
 In IBC's settings the learning rate falls by 1 % every 100 steps (regression on D4RL: 200), there continuously.
 
@@ -56,18 +57,13 @@ def preset(name: Preset, task: str, method: str) -> tuple[str, ...]:
     """
     require(name in get_args(Preset), f"unknown preset {name!r}: expected one of {', '.join(get_args(Preset))}")
     if name == "d4rl":
-        own = "is for demonstrations of your own, --data=door-human-v0_0.tfrecord, say"
-        require(task not in TASKS, f"--preset=d4rl {own}; for the task {task} take another preset")
-        known = (*_D4RL, "nearest_neighbour")
-        require(method in known, f"--preset=d4rl has no settings for {method}: expected one of {', '.join(known)}")
+        return _d4rl(task, method)
     if method == "nearest_neighbour":
         return _nearest_neighbour(task) if task in TASKS else ()
     if name == "default":
         return ()
     if name == "small":
         return _small(method)
-    if name == "d4rl":
-        return _D4RL[method]
     require(task in TASKS, f"--preset=paper: no paper has settings for {task}; take another preset")
     return _PAPER[method](task)
 
@@ -139,8 +135,11 @@ IBC_CHAINS = (
     "method.search=langevin",
     "method.num_candidates=512",
 )
+_MARGIN = "data.action_margin=0.05"
 _D4RL = {
+    "nearest_neighbour": (_MARGIN,),
     "explicit_bc": (
+        _MARGIN,
         *_ibcs("", 2048, 8),
         *_residual(""),
         "method.dropout=0.1",
@@ -148,25 +147,33 @@ _D4RL = {
         "data.obs_units=std",
     ),
     "mdn": (
+        _MARGIN,
         *_ibcs("generator.", 128, 2),
         "method.generator.num_components=26",
         "hyper.learning_rate=0.0001",
         "data.obs_units=std",
     ),
     "ibc": (
+        _MARGIN,
         *_ibcs("energy_", 512, 8),
         *_residual("energy_"),
         *IBC_CHAINS,
         "method.energy_spectral=True",
         "method.second_pass=True",
         "data.obs_units=sqrt_std",
-        "data.action_margin=0.05",
         "hyper.learning_rate=0.0005",
         "hyper.step_size=0.5",
         "hyper.noise_scale=0.5",
         "hyper.delta_clip=0.5",
     ),
 }
+
+
+def _d4rl(task: str, method: str) -> tuple[str, ...]:
+    own = "is for demonstrations of your own, --data=door-human-v0_0.tfrecord, say"
+    require(task not in TASKS, f"--preset=d4rl {own}; for the task {task} take another preset")
+    require(method in _D4RL, f"--preset=d4rl has no settings for {method}: expected one of {', '.join(_D4RL)}")
+    return _D4RL[method]
 
 
 def _explicit_bc(task: str) -> tuple[str, ...]:

@@ -80,10 +80,10 @@ def _load_episodes(settings: EpisodesConfig, data_dir: str | None) -> data.Datas
         settings.history,
         settings.chunk,
         settings.heldout_share,
-        str(path),
-        settings.top_return_share,
-        settings.obs_units,
-        settings.action_margin,
+        name=str(path),
+        top_return_share=settings.top_return_share,
+        obs_units=settings.obs_units,
+        action_margin=settings.action_margin,
     )
 
 

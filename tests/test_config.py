@@ -260,9 +260,13 @@ def test_presets_of_d4rl_are_ibcs(own):
 
 
 def test_presets_of_d4rl_are_for_own_demonstrations_and_its_policies(own):
-    assert configs.make_config(own, "nearest_neighbour", preset="d4rl") == configs.make_config(own, "nearest_neighbour")
+    margins = [
+        configs.make_config(own, method, preset="d4rl").data.action_margin
+        for method in ("ibc", "explicit_bc", "mdn", "nearest_neighbour")
+    ]
+    assert margins == [0.05] * 4  # scores are in half extents of the box
     with pytest.raises(
-        InputError, match="preset=d4rl has no settings for cgan: expected one of explicit_bc, mdn, ibc, near"
+        InputError, match="preset=d4rl has no settings for cgan: expected one of nearest_neighbour, explicit_bc"
     ):
         configs.make_config(own, "cgan", preset="d4rl")
     with pytest.raises(InputError, match="preset=d4rl is for demonstrations of your own, .* for the task lines take"):

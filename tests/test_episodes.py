@@ -16,7 +16,7 @@ from ebgan_mdn_jax.tasks import TASKS, find, recorded
 from ebgan_mdn_jax.tasks.base import Conditional, Data, EvaluationConfig
 from ebgan_mdn_jax.types import Batch, InputError, Spec
 from experiments import config as configs
-from experiments import evaluation, run, train
+from experiments import evaluation, program, run, train
 from tests.test_run import call
 
 LENGTHS = (5, 1, 7, 4)
@@ -106,9 +106,8 @@ def test_observations_may_be_in_deviations_of_training_steps(units, power):
     some = made((5, 6, 7, 8))
     some = [Batch(np.hstack([e.obs, np.full((len(e.obs), 1), 3.0)]), e.action) for e in some]
     dataset = data.from_episodes(some, history=2, heldout_share=0.25, obs_units=units)
-    steps = np.concatenate([some[i].obs for i in (0, 1, 3)]).astype(
-        np.float32
-    )  # every step once, however often a row shows it
+    # Every step once, however often rows show it.
+    steps = np.concatenate([some[i].obs for i in (0, 1, 3)]).astype(np.float32)
     std = np.where(np.arange(3) == 2, 1.0, np.std(steps, axis=0)) ** power
     expected = (dataset.train.obs - np.tile(steps.mean(0), 2)) / np.tile(std, 2)
     unit = dataset.normalization.batch(jax.tree.map(jnp.asarray, dataset.train))
@@ -372,6 +371,26 @@ def test_own_demonstrations_train_evaluate_and_know_their_file(demonstrations, t
     assert "has changed since training" in refused(evaluation.evaluate, tmp_path / "run", str(moved))
     changed = configs.make_config(str(moved / "own.npz"), "mdn", 2, 0, settings(), "small")
     assert "data.sha256 is" in refused(run.train, changed, tmp_path / "run")
+
+
+def test_settings_of_a_run_reach_its_rows_and_its_schedules(demonstrations):
+    more = ("data.obs_units=sqrt_std", "data.action_margin=0.1", "train.epoch_steps=30")
+    config = configs.make_config(
+        str(demonstrations), "explicit_bc", 1, 0, settings(*more, "method.decay_every=1", "hyper.learning_rate_decay=0")
+    )
+    built = program.build(config)
+    how = {"history": 2, "chunk": 3, "obs_units": "sqrt_std", "action_margin": 0.1}
+    expected = data.from_episodes(formats.read(demonstrations), **how)
+    assert built.dataset.spec == expected.spec and built.dataset.normalization == expected.normalization
+    state = built.method.init(jax.random.key(0))
+    batch = Batch(*(jnp.asarray(part[0, :8]) for part in built.dataset.train))
+    moved = []
+    for step in (0, 29, 30):  # an epoch of all rows has 4
+        after, _ = built.method.step(
+            state._replace(step=jnp.asarray(step)), batch, built.method.hyper._replace(learning_rate_decay=0.0)
+        )
+        moved.append(any(jax.tree.leaves(jax.tree.map(lambda a, b: bool(jnp.any(a != b)), after.params, state.params))))
+    assert moved == [True, True, False]
 
 
 @pytest.mark.parametrize(
