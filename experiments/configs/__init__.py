@@ -16,6 +16,7 @@ from experiments.configs import (
     ablation_negative_kinds,
     ablation_negatives,
     ablation_noise,
+    ablation_one_way,
     ablation_within,
     chunk_beta,
     chunk_codes,
@@ -127,6 +128,7 @@ CONFIGS: dict[str, tuple[RunSpec, ...]] = {
     "ablation_demonstrations": ablation_demonstrations.RUNS,
     "ablation_inference": ablation_inference.RUNS,
     "ablation_within": ablation_within.RUNS,
+    "ablation_one_way": ablation_one_way.RUNS,
 }
 
 # What publishing a sweep draws, where that is anything.
@@ -200,6 +202,7 @@ BASELINES: dict[str, str | None] = {
     **dict.fromkeys(("chunk_flows", "chunk_flows_full", "chunk_codes", "chunk_codes_full"), None),
     "ablation_generated": "mdn",
     "ablation_within": "mdn",
+    "ablation_one_way": "ebgan_mdn (plain)",
     "tuning_functions": None,
     "tuning_grid": None,
     "tuning_arm": None,
