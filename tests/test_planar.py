@@ -22,7 +22,7 @@ from ebgan_mdn_jax.methods import ebgan_mdn, mdn
 from ebgan_mdn_jax.methods.base import in_data_units
 from ebgan_mdn_jax.methods.generator import GeneratorConfig
 from ebgan_mdn_jax.normalization import unit_box
-from ebgan_mdn_jax.tasks import planar
+from ebgan_mdn_jax.tasks import planar, planar_law, planar_metrics
 from ebgan_mdn_jax.tasks.base import Conditional, Data
 from ebgan_mdn_jax.types import Batch, Horizon, InputError, Latents
 
@@ -252,24 +252,24 @@ def test_rejection_is_needed_and_bounded():
     mode = jnp.arange(1_600) % 16
     free = layout._replace(obstacles=np.zeros((0, 4)))
     keys = jax.random.split(jax.random.key(1), 2)
-    first = np.asarray(jax.jit(functools.partial(planar.follow, layout=free))(keys[0], mode=mode))
-    alone = jax.jit(functools.partial(planar.follow, layout=layout))
+    first = np.asarray(jax.jit(functools.partial(planar_law.follow, layout=free))(keys[0], mode=mode))
+    alone = jax.jit(functools.partial(planar_law.follow, layout=layout))
     mended = np.asarray(alone(keys[0], mode=mode))
     hit = np.asarray(env.collides(jnp.asarray(first), jnp.asarray(layout.obstacles, jnp.float32)))
     assert 0.005 < hit.mean() < 0.2
     np.testing.assert_array_equal(first[~hit], mended[~hit])  # what hits nothing stays as it is drawn
     assert not np.any(env.collides(jnp.asarray(mended), jnp.asarray(layout.obstacles, jnp.float32)))
-    together = jax.jit(jax.vmap(lambda key: planar.follow(key, layout, mode)))(keys)
+    together = jax.jit(jax.vmap(lambda key: planar_law.follow(key, layout, mode)))(keys)
     for index, key in enumerate(keys):  # the one that needs fewer tries waits for the other
         np.testing.assert_allclose(together[index], alone(key, mode=mode), atol=1e-6)
     blocked = layout._replace(obstacles=np.array([[0.0, 0.0, 1.0, 1.0]]))
-    assert np.all(np.isfinite(planar.follow(jax.random.key(1), blocked, mode[:4])))
+    assert np.all(np.isfinite(planar_law.follow(jax.random.key(1), blocked, mode[:4])))
 
 
 def test_clipping_leaves_atoms_at_the_ends_of_the_forks_only():
     for name, expected in (("sequential", True), ("circle", False), ("corridor", False), ("radial", False)):
         task = planar.make(name)
-        assert planar.is_clipped(world_of(task).layout) == expected == (task.conditional.log_prob is None)
+        assert planar_law.is_clipped(world_of(task).layout) == expected == (task.conditional.log_prob is None)
     action = draw(planar.VARIANTS["planar_sequential"], 0, 400).action.reshape(400, -1, 2)
     assert np.mean(action[:, -1, 1] == 1.0) == pytest.approx(0.5, abs=5 * 0.5 / 20)
 
@@ -604,7 +604,7 @@ def test_a_context_that_tells_all_leaves_one_mode_right():
 
 def leniency(task):
     world = world_of(task)
-    return planar.leniency(world.layout, world.weights @ world.occurrence)
+    return planar_metrics.leniency(world.layout, world.weights @ world.occurrence)
 
 
 def test_leniency_is_that_of_demonstrations():

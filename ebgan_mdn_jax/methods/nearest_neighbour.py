@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ebgan_mdn_jax import collectives
+from ebgan_mdn_jax import collectives, linear_algebra
 from ebgan_mdn_jax import mixture as mixtures
 from ebgan_mdn_jax.methods.base import Method, TrainState, base_keys
 from ebgan_mdn_jax.types import Array, Batch, Horizon, Spec, require, require_at_least, require_choices
@@ -128,9 +128,8 @@ def make(config: Config, spec: Spec, horizon: Horizon, optimizer: optax.Gradient
         written = jnp.arange(config.capacity) < params.num_rows
         extent = jnp.asarray(_box(spec.obs_low, spec.obs_high)[1], obs.dtype)[None]
         memory = params.obs / jnp.broadcast_to(extent, params.obs.shape)
-        # In full precision: accelerators round the factors of a product, and neighbours differ in the last digits of it.
-        product = jnp.matmul(obs / jnp.broadcast_to(extent, obs.shape), memory.T, precision=jax.lax.Precision.HIGHEST)
-        rough = jnp.sum(memory**2, axis=-1)[None] - 2 * product
+        inner = linear_algebra.product(obs / jnp.broadcast_to(extent, obs.shape), memory.T)
+        rough = jnp.sum(memory**2, axis=-1)[None] - 2 * inner
         _, listed = jax.lax.top_k(jnp.where(written[None], -rough, -jnp.inf), min(num + _SHORTLIST, config.capacity))
         listed = jnp.sort(listed, axis=1)  # of rows at equal distance the first one counts
         difference = obs[:, None] - params.obs[listed]

@@ -21,7 +21,7 @@ import numpy as np
 from ebgan_mdn_jax.envs import chunks as execution
 from ebgan_mdn_jax.envs import planar as env
 from ebgan_mdn_jax.evaluation import chunks
-from ebgan_mdn_jax.tasks import planar
+from ebgan_mdn_jax.tasks import planar_law, planar_metrics
 from ebgan_mdn_jax.tasks.base import Conditional, Data, EvaluationConfig, Task
 from ebgan_mdn_jax.types import Array, Batch, PRNGKey, Spec, require
 
@@ -46,7 +46,7 @@ def demonstrations(key: PRNGKey, num: int, layout: env.Layout, chunk: int) -> Ba
     """Modes are equally frequent but for chance."""
     key_mode, key_path, key_time = jax.random.split(key, 3)
     mode = jax.random.randint(key_mode, (num,), 0, len(layout.paths))
-    paths = planar.follow(key_path, layout, mode)
+    paths = planar_law.follow(key_path, layout, mode)
     time = jax.random.randint(key_time, (num,), 0, NUM_STEPS)
     rows = jnp.arange(num)
     return Batch(paths[rows, time], windows(paths, chunk)[rows, time])
@@ -125,7 +125,7 @@ def evaluate(
 ) -> dict[str, Array]:
     """Metrics of ``num_samples`` rollouts (S).
 
-    ``collision``, ``reach``, ``success``, ``valid_mode_hits`` and ``behaviour_entropy`` as in `tasks.planar.evaluate`; ``mode_switches``,
+    ``collision``, ``reach``, ``success``, ``valid_mode_hits`` and ``behaviour_entropy`` as in `planar_metrics.evaluate`; ``mode_switches``,
     see `switches`.
 
     Raises:
@@ -136,7 +136,9 @@ def evaluate(
     points = jnp.moveaxis(rollout.points, 0, 1)[:, None]  # [R, 1, T + 1, 2]
     paths = jnp.asarray(layout.paths, points.dtype)
     hit = env.collides(points, jnp.asarray(layout.obstacles, points.dtype))
-    ends = chunks.outcomes(points, hit, paths[:, -1], *planar.leniency(layout, np.full(len(paths), 1 / len(paths))))
+    ends = chunks.outcomes(
+        points, hit, paths[:, -1], *planar_metrics.leniency(layout, np.full(len(paths), 1 / len(paths)))
+    )
     distance, exists = chunks.distances(points[..., 1:, :], paths[:, 1:]), jnp.ones((len(paths), 1), bool)
     metrics = {name: 100.0 * jnp.mean(getattr(ends, name)) for name in ("success", "collision", "reach")}
     size = f"@S={config.num_samples}"
@@ -154,7 +156,7 @@ def make(chunk: int, num_modes: int = 8) -> Task:
     """
     require(1 <= chunk <= NUM_STEPS, f"chunk={chunk}: expected 1 to {NUM_STEPS} steps")
     layout = env.make_layout("radial", num_modes, NUM_STEPS)
-    low, high = planar.position_box(layout)
+    low, high = planar_law.position_box(layout)
     return Task(
         spec=Spec(low, high, low * chunk, high * chunk),
         num_demonstrations=6000,
