@@ -10,7 +10,7 @@ import optax
 import pytest
 import scipy.stats
 
-from ebgan_mdn_jax.methods import ebgan_mdn
+from ebgan_mdn_jax.methods import ebgan_mdn, mdn
 from ebgan_mdn_jax.methods import generator as generators
 from ebgan_mdn_jax.methods.base import step_decay
 from ebgan_mdn_jax.types import Batch, Horizon, InputError, Spec
@@ -448,6 +448,21 @@ def test_the_energy_has_no_say_in_the_generator_until_the_warm_up_is_over(steppe
         jax.tree.map(np.testing.assert_array_equal, weights(index), weights(index, energy_weight=0.0))
     with pytest.raises(AssertionError):
         jax.tree.map(np.testing.assert_array_equal, weights(50), weights(50, energy_weight=0.0))
+
+
+def test_without_the_energys_weight_the_generator_takes_the_steps_of_an_mdn(stepper):
+    method, step, state = stepper
+    alone = mdn.make(mdn.Config(STEP_CONFIG.generator, decay_every=1), SPEC, STEP_HORIZON, optimizer=optax.identity())
+    other = jax.jit(alone.init)(jax.random.key(6))
+    other = other._replace(params=other.params._replace(generator=state.params.generator))
+    alone_step, rate = jax.jit(alone.step), alone.hyper.learning_rate
+    for weight, same in ((0.0, True), (0.7, False)):
+        ours, theirs = state, other
+        for _ in range(25):  # over two decays
+            ours, _ = step(ours, BATCH, method.hyper._replace(energy_weight=weight, generator_learning_rate=rate))
+            theirs, _ = alone_step(theirs, BATCH, alone.hyper)
+        pairs = zip(*map(jax.tree.leaves, (ours.params.generator, theirs.params.generator)), strict=True)
+        assert all(np.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in pairs) == same
 
 
 def test_alpha_is_constant_within_an_epoch_of_steps(stepper):
