@@ -1,4 +1,4 @@
-"""Named settings of a method on a task: its Config's defaults ("default"), the paper's ("paper"), "small" ones, and IBC's on "d4rl".
+"""Named settings of a method on a task: its Config's defaults ("default"), the paper's ("paper"), "small" ones, IBC's ("d4rl", "pixels").
 
 "default" is one configuration for all tasks, of the MDN and of EBGAN-MDN, whose generators are the same: wide, with many components, so
 that none has to serve two modes; 5,000 steps with the learning rate halved four times; and for EBGAN-MDN an energy that hardly pulls the
@@ -20,6 +20,11 @@ are in its half extents. So are the chains' step sizes, in IBC in those of the r
 deviations; and the MDN's logits are not divided by 2.5 in training and in use, which is the same mixture. What their paper calls RWR is
 `data.top_return_share=0.5`.
 
+"pixels" is what that code sets for pushing from images, best configurations again, on the tasks of images here: ``ibc``, searched without
+derivatives, ``explicit_bc`` and ``mdn``. Images keep their size and values, where theirs are resized to 180 x 240 (MDN: 90 x 120) and
+standardised; actions are in half extents of the box and not in deviations, and so are the search's noise and what the power of the MDN's
+scales is taken of; and the MDN has no residual blocks and no dropout.
+
 In IBC's settings the learning rate falls by 1 % every 100 steps (regression on D4RL: 200), there continuously.
 
 "small" trains in seconds on a CPU: the authors' networks and rates, 1,600 steps (100 epochs of 500 rows), three components; alpha falls.
@@ -31,7 +36,7 @@ from typing import Literal, get_args
 from ebgan_mdn_jax.tasks import TASKS
 from ebgan_mdn_jax.types import require, steps_per_epoch
 
-Preset = Literal["default", "paper", "small", "d4rl"]
+Preset = Literal["default", "paper", "small", "d4rl", "pixels"]
 
 # Modes of a task, which the authors take as the number of components.
 _MODES = {"hyperbola": 2, "lines": 3, "circle": 2, "parabola": 2, "inverse_sine": 3}
@@ -58,6 +63,8 @@ def preset(name: Preset, task: str, method: str) -> tuple[str, ...]:
     require(name in get_args(Preset), f"unknown preset {name!r}: expected one of {', '.join(get_args(Preset))}")
     if name == "d4rl":
         return _d4rl(task, method)
+    if name == "pixels":
+        return _pixels(task, method)
     if method == "nearest_neighbour":
         return _nearest_neighbour(task) if task in TASKS else ()
     if name == "default":
@@ -174,6 +181,48 @@ def _d4rl(task: str, method: str) -> tuple[str, ...]:
     require(task not in TASKS, f"--preset=d4rl {own}; for the task {task} take another preset")
     require(method in _D4RL, f"--preset=d4rl has no settings for {method}: expected one of {', '.join(_D4RL)}")
     return _D4RL[method]
+
+
+_SMALL_BATCH = "train.batch_size=128"
+_PIXELS = {
+    "explicit_bc": (
+        *_ibcs("", 512, 4),
+        *_residual(""),
+        _SMALL_BATCH,
+        "method.encoder.kind=average",
+        "method.encoder.coordinates=True",
+        "method.dropout=0.1",
+        "hyper.learning_rate=0.001",
+    ),
+    "mdn": (
+        *_ibcs("generator.", 512, 8),
+        _SMALL_BATCH,
+        "method.generator.encoder.kind=average",
+        "method.generator.encoder.coordinates=True",
+        "method.generator.num_components=26",
+        "method.scale_exponent=4",
+        "hyper.learning_rate=0.001",
+    ),
+    "ibc": (
+        *_ibcs("energy_", 1024, 1),
+        _SMALL_BATCH,
+        "method.encoder.kind=average",
+        "method.energy_residual=bottleneck",
+        "method.energy_init=normal_0.05",
+        "method.num_negatives=256",
+        "method.num_iterations=3",
+        "method.num_candidates=2048",
+        "hyper.learning_rate=0.001",
+        "hyper.sigma=0.33",
+    ),
+}
+
+
+def _pixels(task: str, method: str) -> tuple[str, ...]:
+    seen = [name for name, known in TASKS.items() if len(known.spec.obs_shape) == 3]
+    require(task in seen, f"--preset=pixels is for tasks of images, {', '.join(seen)}; for {task} take another preset")
+    require(method in _PIXELS, f"--preset=pixels has no settings for {method}: expected one of {', '.join(_PIXELS)}")
+    return _PIXELS[method]
 
 
 def _explicit_bc(task: str) -> tuple[str, ...]:

@@ -164,7 +164,7 @@ def test_a_preset_comes_before_the_overrides_and_is_checked():
     assert config.hyper["energy_weight"] == (1.0,) and config.method.alpha_schedule == "constant"
     grid = configs.make_config("gaussian_grid", "ebgan_mdn", preset="paper")
     assert grid.train.steps == 50 * 307 and grid.method.alpha_form == "logit" and grid.method.generator.latent_dim == 1
-    with pytest.raises(InputError, match="unknown preset 'best': expected one of default, paper, small, d4rl"):
+    with pytest.raises(InputError, match="unknown preset 'best': expected one of default, paper, small, d4rl, pixels"):
         configs.make_config("lines", "mdn", preset="best")
 
 
@@ -257,6 +257,32 @@ def test_presets_of_d4rl_are_ibcs(own):
         leaf.size for path, leaf in jax.tree.leaves_with_path(state.params.energy) if "spectral" not in str(path)
     ]
     assert sum(kernels) == 2_137_601
+
+
+def test_presets_of_pixels_are_ibcs():
+    """Its code counts 389,280 parameters in the encoder of two colour images, and 857,601 in the value head of a move in the plane."""
+    made = {
+        method: configs.make_config("coordinates", method, preset="pixels") for method in ("ibc", "explicit_bc", "mdn")
+    }
+    assert {config.train.batch_size for config in made.values()} == {128}
+    channels, shape = (32, 64, 128, 256), (180, 240, 6)
+    encoders = made["ibc"].method.encoder, made["explicit_bc"].method.encoder, made["mdn"].method.generator.encoder
+    assert [(e.channels, e.coordinates) for e in encoders] == [(channels, False), (channels, True), (channels, True)]
+    pixels = shape[0] * shape[1] * shape[2]
+    spec = Spec((0.0,) * pixels, (1.0,) * pixels, (-1.0,) * 2, (1.0,) * 2, shape)
+    state = jax.eval_shape(ibc.make(made["ibc"].method, spec, Horizon(1, 1)).init, jax.random.key(0))
+    assert sum(leaf.size for leaf in jax.tree.leaves(state.params.energy)) == 389_280 + 857_601
+
+
+def test_presets_of_pixels_are_for_tasks_of_images_and_its_policies():
+    with pytest.raises(
+        InputError, match="preset=pixels is for tasks of images, .*coordinates.*; for lines take another"
+    ):
+        configs.make_config("lines", "ibc", preset="pixels")
+    with pytest.raises(
+        InputError, match="preset=pixels has no settings for flow: expected one of explicit_bc, mdn, ibc"
+    ):
+        configs.make_config("coordinates", "flow", preset="pixels")
 
 
 def test_presets_of_d4rl_are_for_own_demonstrations_and_its_policies(own):
